@@ -1,0 +1,5 @@
+"""The poem flow's API."""
+
+from .router import router
+
+__all__ = ["router"]

@@ -1,0 +1,1 @@
+"""Use cases, whatever the transport."""

@@ -1,0 +1,46 @@
+"""Which flows are served, and what is known of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from crewserve.domain.errors import FlowNotFound, FlowUnavailable
+from crewserve.domain.flow import LOADING, FlowDescription, FlowHealth, FlowSpec
+from crewserve.domain.ids import FlowName
+
+
+@dataclass(frozen=True, slots=True)
+class FlowCatalog:
+    """The served flows, by name; described once they have loaded."""
+
+    specs: Mapping[FlowName, FlowSpec]
+    _described: dict[FlowName, FlowDescription] = field(default_factory=dict)
+
+    def find(self, name_or_path: str) -> FlowSpec:
+        """The flow called ``poem_flow``, or ``poem-flow``. Raises: FlowNotFound."""
+        for name in (name_or_path, name_or_path.replace("-", "_")):
+            if spec := self.specs.get(FlowName(name)):
+                return spec
+        raise FlowNotFound(name_or_path, list(self.specs))
+
+    def describe(self, descriptions: Mapping[FlowName, FlowDescription]) -> None:
+        """Note what the template process found out."""
+        self._described.update(descriptions)
+
+    def description(self, name: FlowName) -> FlowDescription:
+        """`LOADING` until it is described."""
+        return self._described.get(name, LOADING)
+
+    def state_schemas(self) -> Mapping[FlowName, Mapping[str, Any]]:
+        """Schemas of the inputs of loaded flows whose own state model checks them."""
+        return {
+            name: description.input_schema
+            for name, description in self._described.items()
+            if description.input_schema is not None and self.specs[name].input_schema is None
+        }
+
+    def check_available(self, spec: FlowSpec) -> None:
+        """Raises: FlowUnavailable, when loading it has failed."""
+        description = self.description(spec.name)
+        if description.health is FlowHealth.BROKEN:
+            raise FlowUnavailable(spec.name, description.error or "its module failed to load")

@@ -1,0 +1,118 @@
+"""Executions that a hand-written router runs itself: the specification's `execution_store`.
+
+They are recorded and monitored like any other, but no supervisor claims them: the API process that
+created one holds its lease, and when that process dies the reaper ends it as `worker_lost`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from crewserve.domain.errors import ExecutionNotFound
+from crewserve.domain.execution import Claimed, Driver, Event, Execution, Raised, Returned, apply
+from crewserve.domain.failure import Failure, FailureCode
+from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.status import Status
+from crewserve.ports import Clock, ExecutionStore, Held, NewId
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRecord:
+    """An execution as a hand-written router sees it, in the specification's words."""
+
+    execution_id: str
+    flow_name: str
+    status: Status
+    inputs: Mapping[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    result: Any
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandDriven:
+    """What `execution_store` does while the server runs. Every call blocks until its commit."""
+
+    store: ExecutionStore
+    owner: WorkerName
+    lease: timedelta
+    hold: Callable[[Held], None]
+    release: Callable[[Held], None]
+    new_id: NewId
+    clock: Clock
+
+    def create(self, flow: FlowName, inputs: Mapping[str, Any]) -> ExecutionId:
+        now = self.clock()
+        execution = Execution(
+            id=self.new_id(),
+            flow=flow,
+            status=Status.PENDING,
+            driver=Driver.CALLER,
+            inputs=inputs,
+            created_at=now,
+            available_at=now,
+            lease_owner=self.owner,
+            lease_expires_at=now + self.lease,
+        )
+        self.store.add(execution).result()
+        self.hold(Held(execution.id, execution.fence))
+        return execution.id
+
+    def get(self, execution_id: str) -> ExecutionRecord | None:
+        """None for an id that is unknown or no id at all."""
+        try:
+            execution = self.store.current(ExecutionId(UUID(execution_id))).result()
+        except (ExecutionNotFound, ValueError):
+            return None
+        return _record(execution)
+
+    def update(
+        self, execution_id: str, status: Status, *, result: Any = None, error: str | None = None
+    ) -> None:
+        """Move it to *status*; what was skipped on the way (running) is filled in.
+
+        Raises: ExecutionNotFound, InvalidTransition, StaleExecution, ValueError for no id.
+        """
+        before = self.store.current(ExecutionId(UUID(execution_id))).result()
+        for event in self._events(before, status, result, error):
+            now = self.clock()
+            after = apply(before, event, now=now)
+            self.store.replace(before, after).result()
+            self.release(Held(before.id, before.fence))
+            if not after.status.is_terminal:
+                self.hold(Held(after.id, after.fence))
+            before = after
+
+    def _events(
+        self, before: Execution, status: Status, result: Any, error: str | None
+    ) -> list[Event]:
+        started = Claimed(self.owner, self.clock() + self.lease)
+        match status:
+            case Status.RUNNING:
+                return [started]
+            case Status.COMPLETED:
+                ended: list[Event] = [Returned(result)]
+                return [started, *ended] if before.status is Status.PENDING else ended
+            case Status.FAILED:
+                message = error or "The flow failed without saying why"
+                return [Raised(Failure(code=FailureCode.FLOW_ERROR, message=message))]
+            case _:
+                raise ValueError(f"A hand-driven execution cannot be set to {status}")
+
+
+def _record(execution: Execution) -> ExecutionRecord:
+    return ExecutionRecord(
+        execution_id=str(execution.id),
+        flow_name=execution.flow,
+        status=execution.status,
+        inputs=execution.inputs,
+        created_at=execution.created_at,
+        started_at=execution.started_at,
+        completed_at=execution.completed_at,
+        result=execution.result,
+        error=execution.failure.message if execution.failure else None,
+    )

@@ -1,0 +1,7 @@
+"""`python -m crewserve.cli`."""
+
+import sys
+
+from crewserve.cli.main import main
+
+sys.exit(main())

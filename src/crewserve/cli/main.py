@@ -1,0 +1,50 @@
+"""`crewserve`: the command line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from crewserve.cli import discovery
+from crewserve.cli.server import CannotStart, add_server_arguments, fail, read_settings, serve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        _serve(parsed)
+    except CannotStart as error:
+        return fail(error)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("crewserve", description="Serve CrewAI flows over HTTP")
+    parser.add_argument("--version", action="version", version=version("crewserve"))
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    command = commands.add_parser("serve", help="serve flows without writing any code")
+    command.add_argument(
+        "flows",
+        nargs="*",
+        metavar="FLOW",
+        help="module:FlowClass or path/to/main.py:FlowClass; none: those of the CrewAI project "
+        "in this folder",
+    )
+    add_server_arguments(command)
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    settings = read_settings(arguments)
+    targets = arguments.flows or settings.flows
+    found = discovery.find(targets, Path.cwd())
+    sys.path[:0] = [path for path in found.paths if path not in sys.path]
+    chosen = settings.model_copy(update={"flows": list(found.refs)})
+    serve("crewserve.cli.app:app", chosen, reload_dirs=found.paths, reload=arguments.reload)
+
+
+def entry() -> None:
+    """The installed command."""
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Running the API under uvicorn."""
+
+import argparse
+import errno
+import gc
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import uvicorn
+from pydantic import ValidationError
+from uvicorn.supervisors import ChangeReload
+
+from crewserve.observability.logging import configure_logging
+from crewserve.settings import Settings
+
+BACKLOG: Final = 2048
+GRACE_SECONDS: Final = 5
+"""What open requests get to come to their end when the server stops."""
+
+
+class CannotStart(Exception):
+    """Its text is one line; the hint, if any, is the second argument."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--host`, `--port` and `--reload`."""
+    parser.add_argument("--host", help="address to listen on (API_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="TCP port, 0 for any (API_PORT, 8000)")
+    parser.add_argument("--reload", action="store_true", help="restart when a source file changes")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port
+
+
+def read_settings(arguments: argparse.Namespace) -> Settings:
+    """The environment's settings, with what the command line says. Raises: CannotStart."""
+    given = {"api_host": arguments.host, "api_port": arguments.port}
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        wrong = [f"{found['loc'][0]}: {found['msg']}" for found in error.errors()]
+        raise CannotStart("A setting is wrong: " + "; ".join(wrong), "see .env.example") from error
+
+
+def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: bool) -> None:
+    """Run *app*, given as ``module:attribute``, until a signal. Raises: CannotStart."""
+    configure_logging()
+    listener = _listen(settings.api_host, settings.api_port)
+    settings.pass_on()
+    config = uvicorn.Config(
+        app,
+        reload=reload,
+        reload_dirs=list(reload_dirs) if reload else None,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    print(f"crewserve: {_url(listener)}  (documentation: {_url(listener)}/docs)", flush=True)
+    server = uvicorn.Server(config)
+    if reload:
+        ChangeReload(config, target=server.run, sockets=[listener]).run()
+        return
+    _load_without_collecting(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise CannotStart("The server could not start; its log above says why")
+
+
+def _load_without_collecting(config: uvicorn.Config) -> None:
+    """Import the app. Collecting garbage among modules that stay finds none and costs a tenth."""
+    gc.disable()
+    config.load()
+    gc.freeze()
+    gc.enable()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(host, port, error) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CannotStart:
+    if error.errno == errno.EADDRINUSE:
+        return CannotStart(f"Port {port} on {host} is already in use", f"try --port {port + 1}")
+    if error.errno == errno.EACCES:
+        return CannotStart(f"Port {port} needs more rights", "try --port 8000")
+    return CannotStart(f"Cannot listen on {host}:{port}: {error.strerror}", "see --host")
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def fail(error: CannotStart) -> int:
+    """Say why; returns the exit code."""
+    print(f"error: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"\nhint: {error.hint}", file=sys.stderr)
+    return 1

@@ -1,0 +1,132 @@
+"""A child of the template process: runs executions, or checks inputs, as the host asks.
+
+It starts as a copy of the template with everything imported. It warms up while it has nothing to
+do, so that an execution that arrives later does not pay for CrewAI's first run in a process.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from crewai.flow.flow import Flow, start
+
+from crewserve.crew import wire
+from crewserve.crew.describing import describe, input_errors
+from crewserve.crew.internals import flush_events, silence_console
+from crewserve.crew.loading import FlowNotLoaded, load
+from crewserve.crew.processes import die_with_parent
+from crewserve.crew.running import run
+from crewserve.crew.wire import Message
+from crewserve.crew.workspace import Workspace, count_open_files, is_clean
+
+
+class _WarmUp(Flow):  # type: ignore[type-arg]  # a parameter would be taken for its state
+    """Does nothing, once: threads start, pages are copied, caches fill."""
+
+    _skip_auto_memory = True
+
+    @start()
+    def begin(self) -> None:
+        """The one step."""
+
+
+def main(connection: socket.socket, parent: int) -> NoReturn:
+    """Never returns: the process ends here, whatever happens."""
+    code = 1
+    try:
+        _detach(parent)
+        connection.sendall(wire.encode({"hello": os.getpid()}))
+        if not _has_message(connection):
+            _warm_up()
+        _serve(connection)
+        code = 0
+    except (BrokenPipeError, ConnectionResetError):
+        code = 0  # the host is gone, and so is the need for an answer
+    finally:
+        os._exit(code)
+
+
+def _detach(parent: int) -> None:
+    die_with_parent(parent)
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    random.seed()
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # else all children would draw the same numbers
+
+
+def _has_message(connection: socket.socket) -> bool:
+    return bool(select.select([connection], [], [], 0)[0])
+
+
+def _warm_up() -> None:
+    with contextlib.suppress(Exception), asyncio.Runner() as runner:
+        runner.run(_warm_up_once())
+
+
+async def _warm_up_once() -> None:
+    silence_console()
+    await _WarmUp().kickoff_async()
+
+
+def _serve(connection: socket.socket) -> None:
+    left = 0
+    open_files: int | None = None
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            message = wire.decode(line)
+            if "run" not in message:
+                connection.sendall(wire.encode(_answer(message)))
+                continue
+            if open_files is None:
+                open_files, left = count_open_files(), message["reuse"]
+            outcome = _run(message)
+            left -= 1
+            reusable = left > 0 and _is_reusable(open_files)
+            connection.sendall(_encode_outcome({**outcome, "reusable": reusable}))
+            if not reusable:
+                return
+
+
+def _run(message: Message) -> Message:
+    workspace = Workspace(Path(message["folder"]))
+    with workspace.entered(message["environment"]):
+        return run(message["run"], message["execution_id"], message["inputs"])
+
+
+def _is_reusable(open_files: int) -> bool:
+    flush_events()
+    return is_clean(open_files)
+
+
+def _encode_outcome(outcome: Message) -> bytes:
+    try:
+        encoded = wire.encode(outcome)
+    except ValueError as error:
+        return wire.encode(_unfit(f"The flow's result is not JSON: {error}"))
+    if len(encoded) > wire.MAX_MESSAGE:
+        limit = wire.MAX_MESSAGE // 2**20
+        return wire.encode(_unfit(f"The flow's result is larger than {limit} MiB"))
+    return encoded
+
+
+def _unfit(message: str) -> Message:
+    return {"failure": {"code": "invalid_output", "message": message}, "reusable": False}
+
+
+def _answer(message: Message) -> Message:
+    """What the validator is asked."""
+    if "describe" in message:
+        return {"flows": {name: describe(ref) for name, ref in message["describe"].items()}}
+    try:
+        return {"errors": input_errors(load(message["validate"]), message["inputs"])}
+    except FlowNotLoaded as error:
+        return {"broken": str(error)}

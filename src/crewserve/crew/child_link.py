@@ -1,0 +1,79 @@
+"""The host's end of one child process."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from dataclasses import dataclass, field
+
+from crewserve.crew import wire
+from crewserve.crew.wire import Message
+
+
+class ChildDied(Exception):
+    """The process ended without an answer. Its text is a sentence for the execution's owner."""
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(f"The process of this execution {_how(code)}")
+
+
+@dataclass(slots=True, eq=False)
+class ChildLink:
+    """Send it a message, get its answer. One conversation at a time."""
+
+    number: int
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    exited: "asyncio.Future[int | None]"
+    """Resolves to the exit code; negative: the signal; None: its template died with it."""
+    idle_since: float = 0.0
+    """Loop time; kept by the pool."""
+    _greeted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    async def connect(cls, number: int, connection: socket.socket) -> "ChildLink":
+        """*connection* is the host's end of the pair whose other end the child has."""
+        reader, writer = await asyncio.open_unix_connection(
+            sock=connection, limit=2 * wire.MAX_MESSAGE
+        )
+        exited: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        return cls(number, reader, writer, exited)
+
+    async def hello(self) -> None:
+        """Wait for its first sign of life, or its end. Called once, by who asked for it."""
+        try:
+            with contextlib.suppress(ChildDied):
+                await self._receive()
+        finally:
+            self._greeted.set()
+
+    async def ask(self, message: Message) -> Message:
+        """May be called before it said hello. Raises: ChildDied."""
+        self.writer.write(wire.encode(message))
+        await self._greeted.wait()
+        return await self._receive()
+
+    async def _receive(self) -> Message:
+        try:
+            line = await self.reader.readline()
+        except ConnectionError:
+            line = b""
+        if not line.endswith(b"\n"):
+            raise ChildDied(await asyncio.shield(self.exited))
+        return wire.decode(line)
+
+    def close(self) -> None:
+        """Let it end: it leaves when there is nothing more to read."""
+        self.writer.close()
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "was killed together with the template process"
+    if code >= 0:
+        return f"ended with exit code {code} before the flow had finished"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "an unknown signal"
+    return f"was killed by signal {-code} ({name})"

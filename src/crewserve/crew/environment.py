@@ -1,0 +1,48 @@
+"""The environment of CrewAI processes: quiet, offline, and apart for each execution."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+QUIET: Final = {
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "CREWAI_DISABLE_VERSION_CHECK": "true",
+    "CREWAI_TESTING": "true",  # keeps CrewAI's tracing from prompting and writing into the folder
+}
+"""Nothing calls home, asks at the terminal, or takes over signals."""
+
+PRIVATE_PREFIXES: Final = ("CREWSERVE_", "API_")
+"""Settings of the server, which flows have no business with."""
+
+
+def template_environment(
+    server: Mapping[str, str], *, storage: str, extra: Mapping[str, str]
+) -> dict[str, str]:
+    """What a template process and so all its children start with."""
+    inherited = {
+        name: value for name, value in server.items() if not name.startswith(PRIVATE_PREFIXES)
+    }
+    return {**inherited, **QUIET, "CREWAI_STORAGE_DIR": storage, **extra}
+
+
+def set_for_execution(values: Mapping[str, str]) -> dict[str, str]:
+    """Add *values* to this process's environment; returns what it was before."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    return before
+
+
+def restore(before: Mapping[str, str]) -> None:
+    """Undo whatever an execution did to the environment."""
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def secrets() -> list[str]:
+    """Values of this environment that must not appear in a message."""
+    return [
+        value
+        for name, value in os.environ.items()
+        if len(value) >= 8 and name.upper().endswith(("KEY", "TOKEN", "SECRET", "PASSWORD"))
+    ]

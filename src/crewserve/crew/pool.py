@@ -1,0 +1,94 @@
+"""Which children are free, and when to ask for more."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from crewserve.crew.child_link import ChildLink
+from crewserve.crew.template_link import TemplateLink
+from crewserve.domain.ids import FlowName
+
+IDLE_SECONDS: Final = 30.0
+"""A process that could be reused but was not needed for so long is ended."""
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """Fresh children that wait for work, and used ones that may take more of the same flow."""
+
+    template: TemplateLink
+    spares: int
+    """Fresh children to keep ready; as many may be starting at the same time."""
+    on_room: Callable[[], None]
+    fresh: deque[ChildLink] = field(default_factory=deque)
+    used: dict[FlowName, list[ChildLink]] = field(default_factory=dict)
+    _starting: "set[asyncio.Task[None]]" = field(default_factory=set)
+    _refilling: bool = False
+
+    @property
+    def room(self) -> int:
+        return len(self.fresh) + sum(len(idle) for idle in self.used.values())
+
+    async def acquire(self, flow: FlowName) -> ChildLink:
+        """A child for one run of *flow*: used before if possible, else fresh."""
+        idle = self.used.get(flow)
+        if idle:
+            return idle.pop()
+        child = self.fresh.popleft() if self.fresh else await self._fork()
+        await self.refill()
+        return child
+
+    def release(self, child: ChildLink, flow: FlowName) -> None:
+        """It may run *flow* once more."""
+        child.idle_since = asyncio.get_running_loop().time()
+        self.used.setdefault(flow, []).append(child)
+        self.on_room()
+
+    async def refill(self) -> None:
+        """Ask for fresh children.
+
+        While others are being reused they come one by one: a fork costs more than a short flow.
+        """
+        if self._refilling:
+            return
+        self._refilling = True
+        try:
+            while self._wants_more():
+                self.fresh.append(await self._fork())
+                self.on_room()
+        finally:
+            self._refilling = False
+
+    def _wants_more(self) -> bool:
+        limit = 1 if any(self.used.values()) else self.spares
+        return len(self.fresh) < self.spares and len(self._starting) < limit
+
+    async def _fork(self) -> ChildLink:
+        child = await self.template.fork()
+        greeting = asyncio.create_task(self._greet(child), name=f"child-{child.number}")
+        self._starting.add(greeting)
+        return child
+
+    async def _greet(self, child: ChildLink) -> None:
+        await child.hello()
+        self._starting = {task for task in self._starting if task is not asyncio.current_task()}
+        await self.refill()
+
+    def forget(self, child: ChildLink) -> None:
+        """It has ended."""
+        with suppress(ValueError):
+            self.fresh.remove(child)
+        for idle in self.used.values():
+            with suppress(ValueError):
+                idle.remove(child)
+
+    def dismiss_idle(self) -> None:
+        """End used children that nobody needed lately."""
+        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        for idle in self.used.values():
+            for child in [child for child in idle if child.idle_since < oldest]:
+                idle.remove(child)
+                child.close()

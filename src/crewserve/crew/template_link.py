@@ -1,0 +1,141 @@
+"""The host's end of the template process."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewserve.crew import wire
+from crewserve.crew.child_link import ChildLink
+from crewserve.crew.wire import Message
+
+log = logging.getLogger(__name__)
+
+
+class TemplateDied(Exception):
+    """The template process ended before it was ready; its log says why."""
+
+
+class UnfitModules(Exception):
+    """Importing these flows makes a process unfit for forking; children must import them."""
+
+    def __init__(self, refs: Sequence[str]) -> None:
+        super().__init__(", ".join(refs))
+        self.refs = refs
+
+
+@dataclass(slots=True, eq=False)
+class TemplateLink:
+    """A running template: asks it for children, hears of their ends."""
+
+    process: asyncio.subprocess.Process
+    control: socket.socket
+    children: dict[int, ChildLink]
+    """Living children by number."""
+    on_exit: Callable[[ChildLink], None]
+    _last_number: int = 0
+
+    @classmethod
+    async def start(
+        cls,
+        *,
+        paths: Sequence[str],
+        preload: Sequence[str],
+        environment: Mapping[str, str],
+        log_file: Path,
+        on_exit: Callable[[ChildLink], None],
+    ) -> "TemplateLink":
+        """Returns when it is ready to fork. Raises: TemplateDied, UnfitModules."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(0)
+        with theirs, log_file.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                __package__ + ".template",
+                str(theirs.fileno()),
+                str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+            )
+        link = cls(process, ours, {}, on_exit)
+        try:
+            await link._load(paths, preload)  # our own
+        except BaseException:
+            link.kill()
+            raise
+        return link
+
+    async def _load(self, paths: Sequence[str], preload: Sequence[str]) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self.control, wire.encode({"paths": paths, "preload": preload}))
+        packet = await self._receive()
+        if not packet:
+            raise TemplateDied("The template process ended while it was loading")
+        if "unfit" in packet:
+            raise UnfitModules(packet["unfit"])
+        log.info("The template process is ready after %.1f s", packet["ready"])
+
+    async def listen(self) -> None:
+        """Note the ends of children until the template itself ends."""
+        while packet := await self._receive():
+            child = self.children.pop(packet["exited"], None)
+            if child is not None:
+                self._bury(child, packet["code"])
+        for child in list(self.children.values()):
+            self._bury(child, None)
+        self.children.clear()
+
+    def _bury(self, child: ChildLink, code: int | None) -> None:
+        if not child.exited.done():
+            child.exited.set_result(code)
+        child.close()
+        self.on_exit(child)
+
+    async def _receive(self) -> Message:
+        """Empty when the template is gone."""
+        loop = asyncio.get_running_loop()
+        try:
+            packet = await loop.sock_recv(self.control, wire.MAX_PACKET)
+        except OSError:
+            return {}
+        return wire.decode(packet) if packet else {}
+
+    async def fork(self) -> ChildLink:
+        """Ask for a child. It may be written to at once; it reads when it exists."""
+        self._last_number += 1
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = await ChildLink.connect(self._last_number, ours)
+            self.children[child.number] = child
+            self._send({"fork": child.number}, theirs.fileno())
+        return child
+
+    def end(self, child: ChildLink) -> None:
+        """Kill it and all its descendants; ``child.exited`` resolves when they are gone."""
+        if child.number in self.children:
+            self._send({"kill": child.number})
+
+    def live_until(self, boottime: float) -> None:
+        """Prolong the deadline at which the template kills all children."""
+        self._send({"deadline": boottime})
+
+    def _send(self, message: Message, *descriptors: int) -> None:
+        """A packet is small and the template reads all the time; a full buffer means it hangs."""
+        try:
+            socket.send_fds(self.control, [wire.encode(message)], descriptors)
+        except OSError as error:
+            log.warning("The template process does not take requests: %s", error)
+            self.kill()
+
+    def kill(self) -> None:
+        """End it; its children die with it."""
+        if self.process.returncode is None:
+            self.process.kill()

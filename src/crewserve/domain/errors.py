@@ -1,0 +1,141 @@
+"""Everything this package raises on purpose.
+
+* CrewserveError
+  x ExecutionNotFound
+  x ExecutionActive
+  x FlowNotFound
+  x FlowUnavailable
+  x InvalidInputs
+  x InvalidCursor
+  x InvalidTransition
+  x StaleExecution
+  x NotReady
+  x StorageUnavailable
+
+HTTP codes are not decided here: see ``http/problems.py``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.status import Status
+
+
+class CrewserveError(Exception):
+    """Base of all errors raised on purpose. Its text is a sentence that clients may read."""
+
+    code: ClassVar[str]
+    """Stable, served to clients."""
+
+
+class ExecutionNotFound(CrewserveError):
+    """There is no such execution, or it belongs to somebody else."""
+
+    code = "execution_not_found"
+
+    def __init__(self, execution_id: ExecutionId) -> None:
+        super().__init__(f"No execution has the id {execution_id}")
+        self.execution_id = execution_id
+
+
+class ExecutionActive(CrewserveError):
+    """Only what has ended, or has not begun, can be deleted."""
+
+    code = "execution_active"
+
+    def __init__(self, execution_id: ExecutionId, status: Status) -> None:
+        super().__init__(
+            f"Execution {execution_id} is {status}; it can be deleted once it has ended"
+        )
+
+
+class FlowNotFound(CrewserveError):
+    """Nothing is served under that name."""
+
+    code = "flow_not_found"
+
+    def __init__(self, name: str, known: Sequence[FlowName]) -> None:
+        served = ", ".join(sorted(known)) or "none"
+        super().__init__(f"No flow is served as {name!r}; served are: {served}")
+
+
+class FlowUnavailable(CrewserveError):
+    """The flow is served, but its code cannot be loaded."""
+
+    code = "flow_unavailable"
+
+    def __init__(self, name: FlowName, reason: str) -> None:
+        super().__init__(f"The flow {name!r} cannot be loaded: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with the inputs."""
+
+    field: str
+    """Dotted path of the field: ``customer.name``; empty for the inputs as a whole."""
+    message: str
+    type: str
+    """Machine-readable kind, as Pydantic names it: ``missing``, ``int_parsing``."""
+
+
+class InvalidInputs(CrewserveError):
+    """The flow's inputs were refused before anything was accepted."""
+
+    code = "invalid_input"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        named = ", ".join(dict.fromkeys(error.field or "inputs" for error in errors))
+        super().__init__(f"The inputs do not fit the flow: {named}")
+        self.errors = tuple(errors)
+
+
+class InvalidCursor(CrewserveError):
+    """The cursor did not come from this server's ``next_cursor``."""
+
+    code = "invalid_cursor"
+
+    def __init__(self) -> None:
+        super().__init__("The cursor is not one that this API gave out; start again without it")
+
+
+class InvalidTransition(CrewserveError):
+    """The requested change is not in ``TRANSITIONS``."""
+
+    code = "invalid_transition"
+
+    def __init__(self, current: Status, target: Status) -> None:
+        super().__init__(f"An execution that is {current} cannot become {target}")
+        self.current = current
+        self.target = target
+
+
+class StaleExecution(CrewserveError):
+    """The record changed hands since it was read; whoever holds the old one writes nothing."""
+
+    code = "stale_execution"
+
+    def __init__(self, execution_id: ExecutionId) -> None:
+        super().__init__(f"Execution {execution_id} was changed by somebody else meanwhile")
+
+
+class NotReady(CrewserveError):
+    """The server is still loading what this request needs."""
+
+    code = "not_ready"
+
+    def __init__(self, reason: str, *, retry_after: timedelta) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class StorageUnavailable(CrewserveError):
+    """The database cannot be written; nothing was accepted."""
+
+    code = "storage_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The database does not accept writes now; nothing was stored")

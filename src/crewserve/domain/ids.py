@@ -1,0 +1,23 @@
+"""Names and identifiers that must not be mixed up."""
+
+from typing import NewType
+from uuid import UUID
+
+ExecutionId = NewType("ExecutionId", UUID)
+"""A UUIDv7 (RFC 9562): sorts by time of creation."""
+
+FlowName = NewType("FlowName", str)
+"""The name of a served flow, in snake case: `poem_flow`. Its path on the API is `poem-flow`."""
+
+WorkerName = NewType("WorkerName", str)
+"""A supervisor process: `host:pid:start:random`; never used again once that process ended."""
+
+
+def path_of(flow: FlowName) -> str:
+    """The URL segment of *flow*."""
+    return flow.replace("_", "-")
+
+
+def title_of(flow: FlowName) -> str:
+    """How *flow* is called in a sentence: `Poem flow`."""
+    return flow.replace("_", " ").capitalize()

@@ -1,0 +1,1 @@
+"""How accepted work reaches a supervisor."""

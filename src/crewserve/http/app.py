@@ -1,0 +1,83 @@
+"""The FastAPI application."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from crewserve.domain.flow import FlowSpec
+from crewserve.domain.ids import FlowName, path_of
+from crewserve.http import problems
+from crewserve.http.body_limit import BodyLimit
+from crewserve.http.flow_router import FlowRouter
+from crewserve.http.openapi import complete
+from crewserve.http.request_id import RequestIds
+from crewserve.http.routes import executions, flows, root, unknown
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class FlowsApi(FastAPI):
+    """FastAPI that knows which flows the included routers serve."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.flows: dict[FlowName, FlowSpec] = {}
+        self.execute_urls: dict[FlowName, str] = {}
+        self.input_schemas: Callable[[], Mapping[FlowName, Mapping[str, Any]]] = dict
+        """Schemas of flows without a request model; `bootstrap` sets it."""
+        self.lists_executions = False
+
+    def include_router(self, router: APIRouter, *, prefix: str = "", **options: Any) -> None:
+        """As FastAPI does; a `flow_router` is also noted in the catalog.
+
+        Raises ValueError when two flows have one name.
+        """
+        if isinstance(router, FlowRouter):
+            self._note(router.flow, f"{prefix}{router.prefix}/execute")
+        self.lists_executions |= router is executions.router
+        super().include_router(router, prefix=prefix, **options)
+
+    def _note(self, flow: FlowSpec, execute_url: str) -> None:
+        known = self.flows.setdefault(flow.name, flow)
+        if known is not flow:
+            raise ValueError(
+                f"Two flows are called {flow.name!r}: {known.ref} and {flow.ref}; give one of "
+                "them another name with flow_router(..., name=...)"
+            )
+        self.execute_urls[flow.name] = execute_url
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, never cached: it grows when flows have loaded."""
+        self.openapi_schema = None
+        return complete(super().openapi(), self.execute_urls, self.input_schemas())
+
+
+def build_app(*, lifespan: Lifespan, max_body_bytes: int) -> FlowsApi:
+    """An app with everything but flows; include their routers before it starts."""
+    app = FlowsApi(
+        title="crewserve",
+        version=root.VERSION,
+        description="REST API for executing and monitoring CrewAI flows",
+        lifespan=lifespan,
+    )
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(RequestIds)
+    problems.install(app)
+    app.include_router(root.router)
+    app.include_router(flows.router)
+    return app
+
+
+def close_routes(app: FlowsApi) -> None:
+    """Add what must come after every other route. Call it once, when all are included."""
+    if not app.lists_executions:
+        app.include_router(executions.router, prefix="/api/v1/executions", tags=["executions"])
+    app.include_router(unknown.router)
+
+
+def include_flow(app: FlowsApi, router: FlowRouter) -> None:
+    """Serve a flow where the specification wants it."""
+    path = path_of(router.flow.name)
+    app.include_router(router, prefix=f"/api/v1/{path}", tags=[path])

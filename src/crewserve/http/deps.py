@@ -1,0 +1,35 @@
+"""What routes ask for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+
+from crewserve.application.catalog import FlowCatalog
+from crewserve.application.executions import Executions
+from crewserve.domain.ids import FlowName
+
+
+@dataclass(frozen=True, slots=True)
+class ApiState:
+    """What `bootstrap` gives to the routes when the server starts."""
+
+    executions: Executions
+    catalog: FlowCatalog
+    execute_urls: Mapping[FlowName, str]
+    tracebacks: bool
+    """Whether clients may see tracebacks."""
+
+
+def attach(app: FastAPI, state: ApiState) -> None:
+    """Let the routes of *app* use *state* from now on."""
+    app.state.crewserve = state
+
+
+def _state(request: Request) -> ApiState:
+    state: ApiState = request.app.state.crewserve
+    return state
+
+
+StateDep = Annotated[ApiState, Depends(_state)]

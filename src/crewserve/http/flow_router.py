@@ -1,0 +1,148 @@
+"""The routes of one flow, typed with its own models."""
+
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import BaseModel, create_model
+
+from crewserve.domain.flow import FlowSpec
+from crewserve.domain.ids import ExecutionId, FlowName, title_of
+from crewserve.http.answers import json_answer
+from crewserve.http.deps import StateDep
+from crewserve.http.problems import responses
+from crewserve.protocol.executions import (
+    ExecutionResponse,
+    ExecutionStatusResponse,
+    status_fields,
+)
+
+_EXECUTE_PROBLEMS = responses(
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_SHOW_PROBLEMS = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+class FlowRouter(APIRouter):
+    """A router that starts one flow."""
+
+    def __init__(self, flow: FlowSpec) -> None:
+        super().__init__()
+        self.flow = flow
+
+
+def flow_router(
+    flow: str,
+    *,
+    request: type[BaseModel] | None = None,
+    result: type[BaseModel] | None = None,
+    name: str | None = None,
+    reuse: int = 1,
+) -> FlowRouter:
+    """Serve the flow class *flow*, given as ``package.module:ClassName``; nothing imports it here.
+
+    Include the router in an app made by `create_app`, under ``/api/v1/<name-with-dashes>``.
+
+    Args:
+        flow: where the class is.
+        request: what a caller must send. Without it the flow's own state model decides.
+        result: filled from the flow's final state. Without it the result is what ``kickoff()``
+            returned.
+        name: by default the class name in snake case: ``PoemFlow`` is ``poem_flow``.
+        reuse: how many executions one process may run before it is replaced. Reuse is quicker,
+            but module globals and whatever else the flow changed in its process stay.
+
+    Raises ValueError when *flow* is no import string, or *request* has a field called ``id``.
+    """
+    module, _, class_name = flow.partition(":")
+    if not module or not class_name.isidentifier():
+        raise ValueError(f"{flow!r} does not name a flow; write it as package.module:ClassName")
+    if request is not None and "id" in request.model_fields:
+        raise ValueError(f"{request.__name__} has a field 'id', which is reserved; rename it")
+    spec = FlowSpec(
+        name=FlowName(name or snake_case(class_name)),
+        ref=flow,
+        input_schema=None if request is None else request.model_json_schema(),
+        shape_result=None if result is None else _shape(result),
+        reuse=reuse,
+    )
+    router = FlowRouter(spec)
+    _add_execute(router, spec, request)
+    _add_show(router, spec, _shown_model(spec, result))
+    return router
+
+
+def snake_case(name: str) -> str:
+    """``HTTPPoemFlow`` becomes ``http_poem_flow``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _shape(result: type[BaseModel]) -> Callable[[Mapping[str, Any]], Any]:
+    def shape(state: Mapping[str, Any]) -> Any:
+        fields = {name: state[name] for name in result.model_fields if name in state}
+        return result.model_validate(fields).model_dump(mode="json")
+
+    return shape
+
+
+def _shown_model(spec: FlowSpec, result: type[BaseModel] | None) -> type[ExecutionStatusResponse]:
+    """The status body whose ``result`` is documented as this flow's own."""
+    if result is None:
+        return ExecutionStatusResponse
+    title = "".join(part.capitalize() for part in spec.name.split("_"))
+    return create_model(
+        f"{title}Execution", __base__=ExecutionStatusResponse, result=(result | None, None)
+    )
+
+
+def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | None) -> None:
+    title = title_of(spec.name)
+
+    async def execute(payload: Any, state: StateDep, http: Request) -> Response:
+        inputs = payload.model_dump(mode="json") if request else payload
+        execution = await state.executions.submit(spec, inputs)
+        answer = ExecutionResponse(
+            execution_id=str(execution.id),
+            status=execution.status,
+            message=f"{title} execution initiated with ID: {execution.id}",
+        )
+        location = f"{http.url.path.removesuffix('/execute')}/execution/{execution.id}"
+        return json_answer(answer, HTTPStatus.ACCEPTED, {"Location": location})
+
+    body = Annotated[request, Body()] if request else Annotated[dict[str, Any], Body()]
+    execute.__annotations__["payload"] = body
+    router.add_api_route(
+        "/execute",
+        execute,
+        methods=["POST"],
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=ExecutionResponse,
+        responses=_EXECUTE_PROBLEMS,
+        summary=f"Start the {title.lower()}",
+        operation_id=f"execute_{spec.name}",
+    )
+
+
+def _add_show(router: APIRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:
+    title = title_of(spec.name)
+
+    async def show(execution_id: UUID, state: StateDep) -> Response:
+        execution = await state.executions.get(ExecutionId(execution_id), flow=spec.name)
+        fields = status_fields(execution, tracebacks=state.tracebacks)
+        return json_answer(ExecutionStatusResponse(**fields))
+
+    router.add_api_route(
+        "/execution/{execution_id}",
+        show,
+        methods=["GET"],
+        response_model=shown,
+        responses=_SHOW_PROBLEMS,
+        summary=f"Status and result of a {title.lower()} execution",
+        operation_id=f"get_{spec.name}_execution",
+    )

@@ -1,0 +1,67 @@
+"""What FastAPI's OpenAPI document does not know by itself."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crewserve.domain.ids import FlowName
+from crewserve.protocol.problems import MEDIA_TYPE, Problem
+
+_SCHEMAS = "#/components/schemas/"
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}}
+_FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")
+
+
+def complete(
+    document: dict[str, Any],
+    execute_urls: Mapping[FlowName, str],
+    input_schemas: Mapping[FlowName, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Every error is a problem, and every flow's body has the schema of that flow."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in _FASTAPI_ERRORS:
+        schemas.pop(name, None)
+    _add_schema(schemas, "Problem", Problem.model_json_schema(ref_template=_SCHEMAS + "{model}"))
+    for operation in _operations(document):
+        for status, response in operation.get("responses", {}).items():
+            if status.startswith(("4", "5")):
+                response["content"] = _PROBLEM
+    for name, schema in input_schemas.items():
+        _describe_body(document, execute_urls.get(name), name, schema)
+    return document
+
+
+def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document.get("paths", {}).values():
+        yield from (operation for operation in path.values() if isinstance(operation, dict))
+
+
+def _describe_body(
+    document: dict[str, Any], url: str | None, name: FlowName, schema: Mapping[str, Any]
+) -> None:
+    operation = document.get("paths", {}).get(url, {}).get("post")
+    if operation is None:
+        return
+    title = f"{name}_inputs"
+    _add_schema(document["components"]["schemas"], title, schema)
+    body = operation.setdefault("requestBody", {"required": True})
+    body["content"] = {"application/json": {"schema": {"$ref": _SCHEMAS + title}}}
+
+
+def _add_schema(schemas: dict[str, Any], name: str, schema: Mapping[str, Any]) -> None:
+    """Move its local definitions to where OpenAPI looks for them."""
+    own = {key: value for key, value in schema.items() if key != "$defs"}
+    for inner, definition in schema.get("$defs", {}).items():
+        schemas.setdefault(f"{name}_{inner}" if inner in schemas else inner, definition)
+    schemas[name] = _moved(own)
+    for inner in schema.get("$defs", {}):
+        schemas[inner] = _moved(schemas[inner])
+
+
+def _moved(value: Any) -> Any:
+    """*value* with ``#/$defs/`` references as component references."""
+    if isinstance(value, Mapping):
+        return {
+            key: inner.replace("#/$defs/", _SCHEMAS) if key == "$ref" else _moved(inner)
+            for key, inner in value.items()
+        }
+    return [_moved(inner) for inner in value] if isinstance(value, list) else value

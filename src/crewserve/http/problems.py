@@ -1,0 +1,135 @@
+"""How each error looks on the wire. The only place that knows HTTP status codes of errors."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from math import ceil
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from crewserve.domain import errors
+from crewserve.http.request_id import request_id_of
+from crewserve.protocol.problems import MEDIA_TYPE, Problem, ProblemField
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
+    errors.ExecutionNotFound: HTTPStatus.NOT_FOUND,
+    errors.ExecutionActive: HTTPStatus.CONFLICT,
+    errors.FlowNotFound: HTTPStatus.NOT_FOUND,
+    errors.FlowUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.InvalidInputs: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InvalidCursor: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InvalidTransition: HTTPStatus.CONFLICT,
+    errors.StaleExecution: HTTPStatus.CONFLICT,
+    errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+HTTP_CODES: Final = {
+    HTTPStatus.BAD_REQUEST: "bad_request",
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+}
+"""Codes of errors that Starlette raises itself, or that a hand-written router raises."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem document."""
+    app.add_exception_handler(errors.CrewserveError, _ours)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route that may answer with these."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status.value: {"description": status.phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    if not isinstance(error, errors.CrewserveError):
+        raise error
+    headers = {}
+    fields = None
+    if isinstance(error, errors.NotReady):
+        headers["Retry-After"] = str(ceil(error.retry_after.total_seconds()))
+    elif isinstance(error, errors.StorageUnavailable):
+        headers["Retry-After"] = "5"
+    elif isinstance(error, errors.InvalidInputs):
+        fields = [
+            ProblemField(field=found.field, message=found.message, type=found.type)
+            for found in error.errors
+        ]
+    return _problem(request, STATUS[type(error)], error.code, str(error), fields, headers)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    """FastAPI refused the request before our code saw it."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    found = error.errors()
+    place = str(found[0]["loc"][0]) if found and found[0]["loc"] else "body"
+    if found and found[0]["type"] == "json_invalid":
+        reason = found[0].get("ctx", {}).get("error", "it cannot be parsed")
+        detail = f"The body is not JSON: {reason} (character {found[0]['loc'][-1]})"
+        return _problem(request, HTTPStatus.BAD_REQUEST, "malformed_json", detail)
+    code = {"path": "malformed_id", "query": "invalid_parameter"}.get(place, "invalid_input")
+    fields = [_field(one) for one in found]
+    named = ", ".join(dict.fromkeys(field.field or "body" for field in fields))
+    what = {"path": "The path", "query": "The query"}.get(place, "The body")
+    detail = f"{what} has something wrong with: {named}"
+    return _problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, code, detail, fields)
+
+
+def _field(found: Mapping[str, Any]) -> ProblemField:
+    path = ".".join(str(part) for part in found["loc"][1:])
+    return ProblemField(field=path, message=str(found["msg"]), type=str(found["type"]))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """Raised by the framework (no such path, body too large) or by a hand-written router."""
+    if not isinstance(error, HTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    code = HTTP_CODES.get(status, status.name.lower())
+    detail = error.detail
+    if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
+        detail = f"There is nothing at {request.url.path}; /docs lists what there is"
+    return _problem(request, status, code, str(detail), headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("Request %s failed", request_id_of(request.scope), exc_info=error)
+    detail = "The server failed on this request; its log has the reason under this request id"
+    return _problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
+
+
+def _problem(
+    request: Request,
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    fields: Sequence[ProblemField] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    problem = Problem(
+        type=f"urn:crewserve:problem:{code}",
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        instance=request.url.path,
+        request_id=request_id_of(request.scope),
+        errors=None if fields is None else list(fields),
+    )
+    return Response(problem.model_dump_json(), status, headers, media_type=MEDIA_TYPE)

@@ -1,0 +1,1 @@
+"""Routes that exist whatever flows are served."""

@@ -1,0 +1,99 @@
+"""Every setting, read once from the environment and from `.env` in the current folder.
+
+Only `bootstrap` and `cli` read it; parts receive values. ``.env.example`` is generated from here.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_FILE = ".env"
+
+
+class Settings(BaseSettings):
+    """A field is called in the environment as its alias says."""
+
+    model_config = SettingsConfigDict(
+        env_file=ENV_FILE,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    gemini_api_key: SecretStr | None = Field(None, alias="GEMINI_API_KEY")
+    """Flows use Gemini when this is set and MODEL is not."""
+
+    openai_api_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY")
+    """Flows use OpenAI when this is set, and neither MODEL nor GEMINI_API_KEY is."""
+
+    model: str | None = Field(None, alias="MODEL")
+    """The model of agents that name none, as provider/name. Without it and without a key above,
+    flows use a small model that runs on this machine."""
+
+    api_host: str = Field("127.0.0.1", alias="API_HOST")
+    """Address to listen on. Anybody who reaches it may start flows."""
+
+    api_port: Annotated[int, Ge(0), Le(65535)] = Field(8000, alias="API_PORT")
+    """TCP port; 0 lets the system choose."""
+
+    data_dir: Path = Field(Path(".crewserve"), alias="CREWSERVE_DATA_DIR")
+    """Folder of the database, of each execution's files and of CrewAI's own storage."""
+
+    slots: Annotated[int, Ge(1)] = Field(256, alias="CREWSERVE_SLOTS")
+    """Executions that run at the same time at most. Memory is watched as well."""
+
+    lease_seconds: Annotated[float, Gt(0)] = Field(30.0, alias="CREWSERVE_LEASE_SECONDS")
+    """How long a server may stay silent before what it ran is given up."""
+
+    max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
+    """Larger request bodies are refused."""
+
+    flows: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_FLOWS")
+    """What `crewserve serve` serves when it is given no flow: module:FlowClass, comma-separated."""
+
+    @field_validator("flows", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    def pass_on(self) -> None:
+        """Let every process that this one starts read the same, whatever the command line said."""
+        os.environ["API_HOST"] = self.api_host
+        os.environ["API_PORT"] = str(self.api_port)
+        os.environ["CREWSERVE_FLOWS"] = ",".join(self.flows)
+
+    @property
+    def lease(self) -> timedelta:
+        """`lease_seconds`."""
+        return timedelta(seconds=self.lease_seconds)
+
+    def chosen_model(self) -> str | None:
+        """What flows use: MODEL, else Gemini, else OpenAI, else None for the embedded model."""
+        if self.model:
+            return self.model
+        if self.gemini_api_key:
+            return "gemini/gemini-2.5-flash"
+        if self.openai_api_key:
+            return "openai/gpt-4o-mini"
+        return None
+
+
+def environment() -> Mapping[str, str]:
+    """This process's environment, completed by `.env`: what flows inherit."""
+    from_file = {name: value for name, value in dotenv_values(ENV_FILE).items() if value}
+    return {**from_file, **os.environ}
+
+
+def export(values: Mapping[str, str]) -> None:
+    """Set what is not set yet, for code of the user's that runs inside the API process."""
+    for name, value in values.items():
+        os.environ.setdefault(name, value)

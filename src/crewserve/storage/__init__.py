@@ -1,0 +1,1 @@
+"""The only home of SQL: tables, migrations and the stores built on them."""

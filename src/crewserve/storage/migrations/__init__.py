@@ -1,0 +1,1 @@
+"""Alembic migrations; `storage/schema.py` runs them at start."""

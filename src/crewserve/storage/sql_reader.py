@@ -1,0 +1,63 @@
+"""The reading side on a SQL database."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Engine, Select, bindparam, select
+
+from crewserve.domain.errors import ExecutionNotFound
+from crewserve.domain.execution import Execution
+from crewserve.domain.ids import ExecutionId, WorkerName
+from crewserve.ports import ExecutionQuery
+from crewserve.storage.mapping import to_execution
+from crewserve.storage.tables import executions
+
+_GET = select(executions).where(executions.c.id == bindparam("key"))
+_OWNERS = select(executions.c.lease_owner).where(executions.c.lease_expires_at.is_not(None))
+
+
+class SqliteReader:
+    """`ExecutionReader` on SQLite.
+
+    A read by primary key takes less time than handing it to a thread, so it happens on the event
+    loop, on a connection of its own; everything that may read many rows goes to a thread.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._by_key = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    def close(self) -> None:
+        self._by_key.close()
+
+    async def get(self, execution_id: ExecutionId) -> Execution:
+        row = self._by_key.execute(_GET, {"key": execution_id}).one_or_none()
+        if row is None:
+            raise ExecutionNotFound(execution_id)
+        return to_execution(row)
+
+    async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
+        return await asyncio.to_thread(self._page, page_statement(query))
+
+    def _page(self, statement: "Select[tuple[object, ...]]") -> Sequence[Execution]:
+        with self._engine.connect() as connection:
+            return [to_execution(row) for row in connection.execute(statement)]
+
+    async def owners(self) -> Collection[WorkerName]:
+        return await asyncio.to_thread(self._owners)
+
+    def _owners(self) -> Collection[WorkerName]:
+        with self._engine.connect() as connection:
+            return {WorkerName(owner) for owner in connection.execute(_OWNERS.distinct()).scalars()}
+
+
+def page_statement(query: ExecutionQuery) -> "Select[tuple[object, ...]]":
+    """Keyset: any page costs what the first one costs, because ids sort by time."""
+    statement = select(executions).order_by(executions.c.id.desc()).limit(query.limit)
+    if query.flow is not None:
+        statement = statement.where(executions.c.flow == query.flow)
+    if query.status is not None:
+        statement = statement.where(executions.c.status == query.status)
+    if query.before is not None:
+        statement = statement.where(executions.c.id < query.before)
+    return statement

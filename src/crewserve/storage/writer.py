@@ -1,0 +1,110 @@
+"""Group commit: one thread writes for everybody, and one commit serves all who wait.
+
+A commit that is durable costs a flush of the disk. Writes that arrive while one is under way are
+collected and share the next, so many small writes cost about as much as one.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from crewserve.domain.errors import CrewserveError, StorageUnavailable
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+"""Writes in one commit at most, so that the first of them does not wait long for the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    run: Callable[[Connection], Any]
+    """Runs once more when somebody else's write broke the batch, so it must only touch the
+    connection."""
+    future: "Future[Any]"
+
+
+class Writer:
+    """Owns the only connection that writes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="storage-writer", daemon=True)
+        self._closed = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Commit what was asked for, then end the thread."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def submit(self, run: Callable[[Connection], T]) -> "Future[T]":
+        """Have *run* executed in a transaction; the future resolves after its commit."""
+        future: Future[T] = Future()
+        if self._closed:
+            future.set_exception(StorageUnavailable())
+        else:
+            self._queue.put(_Write(run, future))
+        return future
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            ended = self._collect(batch)
+            self._commit(batch)
+            if ended:
+                return
+
+    def _collect(self, batch: list[_Write]) -> bool:
+        """Take what has arrived meanwhile; returns whether the end was among it."""
+        while len(batch) < BATCH:
+            try:
+                write = self._queue.get_nowait()
+            except queue.Empty:
+                return False
+            if write is None:
+                return True
+            batch.append(write)
+        return False
+
+    def _commit(self, batch: list[_Write]) -> None:
+        try:
+            with self._engine.begin() as connection:
+                results = [write.run(connection) for write in batch]
+        except Exception as error:  # noqa: BLE001  # whatever it was, its owner is told below
+            self._commit_apart(batch, error)
+            return
+        for write, result in zip(batch, results, strict=True):
+            write.future.set_result(result)
+
+    def _commit_apart(self, batch: list[_Write], error: Exception) -> None:
+        """One of them failed and undid all: let each succeed or fail for itself."""
+        if len(batch) == 1:
+            batch[0].future.set_exception(_shown(error))
+            return
+        for write in batch:
+            self._commit([write])
+
+
+def _shown(error: Exception) -> Exception:
+    if isinstance(error, CrewserveError):
+        return error
+    if isinstance(error, DBAPIError):
+        log.error("The database refused a write: %s", error.orig)
+        unavailable = StorageUnavailable()
+        unavailable.__cause__ = error
+        return unavailable
+    return error

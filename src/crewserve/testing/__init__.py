@@ -1,0 +1,1 @@
+"""Public test tools: builders, fakes and the contract that every store fulfils."""

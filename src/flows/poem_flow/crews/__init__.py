@@ -1,0 +1,1 @@
+"""The crews that the poem flow calls."""

@@ -1,0 +1,1 @@
+"""One poet with one task."""
