@@ -11,4 +11,5 @@ class CheckoutDependencies(BuildHookInterface):  # type: ignore[type-arg]  # hat
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before it builds."""
         if version == "editable":
-            build_data["dependencies"].extend(self.metadata.core.optional_dependencies["crewai"])
+            extras = self.metadata.core.optional_dependencies
+            build_data["dependencies"].extend([*extras["crewai"], *extras["embedded"]])

@@ -7,7 +7,6 @@ variables.
 
 import asyncio
 import json
-import os
 import secrets
 import sys
 from asyncio import StreamReader, StreamWriter
@@ -20,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from crewserve.crew import environment
 
 MODEL = "openai/smollm2-135m"
 LOOPBACK = "127.0.0.1"
@@ -92,6 +93,7 @@ class EmbeddedModel:
                 # CrewAI reads the first from a bare environment, its OpenAI provider the second.
                 "OPENAI_API_BASE": url,
                 "OPENAI_BASE_URL": url,
+                "BASE_URL": url,  # CrewAI would let one of the deployer's lead elsewhere
             }
         )
 
@@ -181,17 +183,10 @@ async def _spawn(weights: Path, *, log: Path) -> Process:
             stdin=PIPE,
             stdout=PIPE,
             stderr=log_file,
-            env=_importing_this_package(),
+            env=environment.for_our_processes(),
             # Ctrl-C in a terminal is for the server, which lets running flows finish first.
             start_new_session=True,
         )
-
-
-def _importing_this_package() -> dict[str, str]:
-    """An environment in which crewserve is found even if only *our* sys.path knows it."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path}
 
 
 async def _introduce(process: Process, *, api_key: str) -> int:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 QUIET: Final = {
@@ -23,7 +24,19 @@ def template_environment(
     inherited = {
         name: value for name, value in server.items() if not name.startswith(PRIVATE_PREFIXES)
     }
-    return {**inherited, **QUIET, "CREWAI_STORAGE_DIR": storage, **extra}
+    ours = {**QUIET, "CREWAI_STORAGE_DIR": storage, "PYTHONPATH": _python_path(), **extra}
+    return {**inherited, **ours}
+
+
+def for_our_processes() -> dict[str, str]:
+    """The environment of a process that runs a module of this package."""
+    return {**os.environ, "PYTHONPATH": _python_path()}
+
+
+def _python_path() -> str:
+    """Where this package is, for processes that do not inherit our ``sys.path``."""
+    root = str(Path(__file__).parents[2])
+    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
 
 
 def set_for_execution(values: Mapping[str, str]) -> dict[str, str]:

@@ -17,14 +17,10 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
 
 from crewserve.crew import wire
-from crewserve.crew.processes import adopt_orphans, children, die_with_parent, kill
+from crewserve.crew.processes import NICENESS, adopt_orphans, children, die_with_parent, kill
 from crewserve.crew.wire import Message
-
-NICENESS: Final = 5
-"""Flows yield to the API and its supervisor: requests stay quick while all cores compute."""
 
 
 @dataclass(slots=True)

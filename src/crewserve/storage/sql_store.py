@@ -25,7 +25,7 @@ from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import TERMINAL, Status
 from crewserve.ports import Held, lease_lost_reason
 from crewserve.storage.mapping import to_changes, to_execution, to_row
-from crewserve.storage.tables import executions
+from crewserve.storage.tables import CLAIMABLE, executions
 from crewserve.storage.writer import Writer
 
 _INSERT = insert(executions)
@@ -137,8 +137,7 @@ def _claim(
     oldest = (
         select(executions.c.id)
         .where(
-            executions.c.status == Status.PENDING,
-            executions.c.driver == Driver.WORKER,
+            CLAIMABLE,
             executions.c.available_at <= now,
             executions.c.flow.in_(sorted(flows)),
         )

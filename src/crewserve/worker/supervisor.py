@@ -57,6 +57,7 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self.wake.wait()
+        await asyncio.sleep(0)  # a task that never began could not hand anything back
         for task in self._running.values():
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)

@@ -57,7 +57,7 @@ def _create_indexes() -> None:
     op.create_index(
         "ix_executions_claimable",
         "executions",
-        ["available_at", "id"],
+        ["status", "available_at", "id"],
         sqlite_where=claimable,
         postgresql_where=claimable,
     )

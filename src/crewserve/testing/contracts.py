@@ -1,0 +1,301 @@
+"""What every store promises. Subclass it, give it a `store` fixture, and pytest runs all of it."""
+
+import asyncio
+from collections.abc import Awaitable
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from crewserve.domain.errors import ExecutionActive, ExecutionNotFound, StaleExecution
+from crewserve.domain.execution import (
+    Claimed,
+    Driver,
+    Execution,
+    HandedBack,
+    LeaseExpired,
+    Raised,
+    Returned,
+    apply,
+)
+from crewserve.domain.failure import Failure, FailureCode
+from crewserve.domain.ids import FlowName, WorkerName
+from crewserve.domain.status import Status
+from crewserve.ports import (
+    ExecutionQuery,
+    ExecutionReader,
+    ExecutionStore,
+    Held,
+    lease_lost_reason,
+)
+from crewserve.testing.builders import NOW, a_new_id, an_execution
+
+T = TypeVar("T")
+
+POEM = FlowName("poem_flow")
+OTHER = FlowName("other_flow")
+ANN = WorkerName("ann:1:0:00")
+BOB = WorkerName("bob:1:0:00")
+LEASE = timedelta(seconds=30)
+LATER = NOW + LEASE + timedelta(seconds=1)
+
+
+class Store(ExecutionStore, ExecutionReader, Protocol):
+    """Both sides of one database."""
+
+
+def done(future: Future[T]) -> Awaitable[T]:
+    """Wait for the commit."""
+    return asyncio.wrap_future(future)
+
+
+async def claim(store: Store, owner: WorkerName = ANN, **changes: Any) -> list[Execution]:
+    """Claim the oldest one of the poem flow, unless *changes* say otherwise."""
+    options: dict[str, Any] = {"flows": [POEM], "limit": 1, "now": NOW}
+    options = {**options, "lease_expires_at": NOW + LEASE, **changes}
+    return await done(store.claim(owner, **options))
+
+
+async def add_running(store: Store, **changes: Any) -> Execution:
+    """An execution that ANN has just claimed."""
+    await done(store.add(an_execution(**changes)))
+    [running] = await claim(store)
+    return running
+
+
+class RecordingContract:
+    """Adding, reading, replacing and deleting."""
+
+    async def test_what_was_added_is_read_back_whole(self, store: Store) -> None:
+        failure = Failure(
+            code=FailureCode.FLOW_ERROR, message="böse", type="E", step="s", traceback="t\n"
+        )
+        execution = an_execution(
+            Status.FAILED, inputs={"a": [1, None, {"ü": 1.5}]}, failure=failure, result={"x": []}
+        )
+        await done(store.add(execution))
+        assert await store.get(execution.id) == execution
+        assert await done(store.current(execution.id)) == execution
+
+    async def test_an_unknown_id_is_an_error_not_none(self, store: Store) -> None:
+        with pytest.raises(ExecutionNotFound):
+            await store.get(a_new_id())
+        with pytest.raises(ExecutionNotFound):
+            await done(store.current(a_new_id()))
+
+    async def test_a_replacement_is_seen_by_readers(self, store: Store) -> None:
+        running = await add_running(store)
+        completed = apply(running, Returned({"poem": "roses"}), now=NOW)
+        await done(store.replace(running, completed))
+        assert await store.get(running.id) == completed
+
+    async def test_the_second_writer_is_told_it_is_stale(self, store: Store) -> None:
+        running = await add_running(store)
+        await done(store.replace(running, apply(running, Returned(1), now=NOW)))
+        with pytest.raises(StaleExecution):
+            await done(store.replace(running, apply(running, Returned(2), now=NOW)))
+        assert (await store.get(running.id)).result == 1
+
+    async def test_a_superseded_fence_writes_nothing(self, store: Store) -> None:
+        first = await add_running(store, max_attempts=2)
+        await done(store.reap(lost=[], limit=10, now=LATER))
+        [second] = await claim(store, BOB, now=LATER, lease_expires_at=LATER + LEASE)
+        with pytest.raises(StaleExecution):
+            await done(store.replace(first, apply(first, Returned("zombie"), now=LATER)))
+        assert await store.get(first.id) == second
+
+    async def test_one_failed_write_does_not_undo_its_neighbours(self, store: Store) -> None:
+        running = await add_running(store)
+        stale = replace(running, fence=99)
+        others = [an_execution() for _ in range(3)]
+        futures = [store.add(others[0]), store.replace(stale, stale), store.add(others[1])]
+        futures.append(store.add(others[2]))
+        results = await asyncio.gather(*map(done, futures), return_exceptions=True)
+        assert [isinstance(result, StaleExecution) for result in results] == [False, True] + [
+            False
+        ] * 2
+        assert [await store.get(other.id) for other in others] == others
+
+    async def test_an_ended_execution_can_be_deleted(self, store: Store) -> None:
+        execution = an_execution(Status.COMPLETED)
+        await done(store.add(execution))
+        await done(store.delete(execution.id))
+        with pytest.raises(ExecutionNotFound):
+            await store.get(execution.id)
+        with pytest.raises(ExecutionNotFound):
+            await done(store.delete(execution.id))
+
+    async def test_a_pending_execution_can_be_deleted_and_is_never_claimed(
+        self, store: Store
+    ) -> None:
+        execution = an_execution()
+        await done(store.add(execution))
+        await done(store.delete(execution.id))
+        assert await claim(store) == []
+
+    async def test_what_somebody_works_on_cannot_be_deleted(self, store: Store) -> None:
+        running = await add_running(store)
+        by_hand = an_execution(driver=Driver.CALLER, lease_owner=ANN, lease_expires_at=NOW)
+        await done(store.add(by_hand))
+        for execution in (running, by_hand):
+            with pytest.raises(ExecutionActive):
+                await done(store.delete(execution.id))
+
+
+class ClaimContract:
+    """Who gets which execution, and for how long."""
+
+    async def test_a_claim_does_what_the_state_machine_says(self, store: Store) -> None:
+        pending = an_execution()
+        await done(store.add(pending))
+        [claimed] = await claim(store)
+        assert claimed == apply(pending, Claimed(ANN, NOW + LEASE), now=NOW)
+        assert await store.get(pending.id) == claimed
+
+    async def test_nothing_is_given_twice(self, store: Store) -> None:
+        for _ in range(20):
+            await done(store.add(an_execution()))
+        claims = [claim(store, owner, limit=3) for owner in (ANN, BOB) for _ in range(10)]
+        given = [execution.id for got in await asyncio.gather(*claims) for execution in got]
+        assert len(given) == len(set(given)) == 20
+
+    async def test_the_oldest_come_first(self, store: Store) -> None:
+        waiting = [an_execution() for _ in range(5)]
+        for execution in reversed(waiting):
+            await done(store.add(execution))
+        claimed = await claim(store, limit=3)
+        assert [execution.id for execution in claimed] == [one.id for one in waiting[:3]]
+
+    async def test_only_served_flows_are_claimed(self, store: Store) -> None:
+        await done(store.add(an_execution(flow=OTHER)))
+        assert await claim(store) == []
+        assert len(await claim(store, flows=[POEM, OTHER])) == 1
+
+    async def test_nothing_is_claimed_before_its_time(self, store: Store) -> None:
+        await done(store.add(an_execution(available_at=LATER)))
+        assert await claim(store) == []
+        assert len(await claim(store, now=LATER)) == 1
+
+    async def test_what_a_caller_drives_is_never_claimed(self, store: Store) -> None:
+        await done(store.add(an_execution(driver=Driver.CALLER)))
+        assert await claim(store) == []
+
+    async def test_what_was_handed_back_is_claimed_with_a_new_fence(self, store: Store) -> None:
+        running = await add_running(store)
+        await done(store.replace(running, apply(running, HandedBack(), now=NOW)))
+        [again] = await claim(store, BOB)
+        assert (again.attempt, again.fence, again.lease_owner) == (1, 2, BOB)
+
+
+class LeaseContract:
+    """Renewing, losing and reaping."""
+
+    async def test_a_lease_is_renewed_for_exactly_what_is_held(self, store: Store) -> None:
+        held, dropped = await add_running(store), await add_running(store)
+        kept = await done(store.renew(ANN, [_held(held)], lease_expires_at=LATER + LEASE, now=NOW))
+        assert dict(kept) == {_held(held): False}
+        reaped = await done(store.reap(lost=[], limit=10, now=LATER))
+        assert [execution.id for execution in reaped] == [dropped.id]
+
+    async def test_a_renewal_tells_of_a_requested_cancel(self, store: Store) -> None:
+        execution = an_execution(
+            Status.RUNNING, lease_owner=ANN, lease_expires_at=LATER, cancel_requested_at=NOW
+        )
+        await done(store.add(execution))
+        kept = await done(store.renew(ANN, [_held(execution)], lease_expires_at=LATER, now=NOW))
+        assert dict(kept) == {_held(execution): True}
+
+    async def test_an_expired_lease_cannot_be_renewed(self, store: Store) -> None:
+        running = await add_running(store)
+        kept = await done(
+            store.renew(ANN, [_held(running)], lease_expires_at=LATER + LEASE, now=LATER)
+        )
+        assert dict(kept) == {}
+
+    async def test_nobody_renews_what_is_another_s_or_of_an_older_fence(self, store: Store) -> None:
+        running = await add_running(store)
+        stale = Held(running.id, running.fence - 1)
+        for owner, held in ((BOB, _held(running)), (ANN, stale)):
+            kept = await done(store.renew(owner, [held], lease_expires_at=LATER, now=NOW))
+            assert dict(kept) == {}
+
+    async def test_the_last_attempt_that_expires_fails(self, store: Store) -> None:
+        running = await add_running(store)
+        [reaped] = await done(store.reap(lost=[], limit=10, now=LATER))
+        event = LeaseExpired(lease_lost_reason(running, []))
+        assert reaped == apply(running, event, now=LATER) == await store.get(running.id)
+        assert reaped.failure is not None
+        assert reaped.failure.code is FailureCode.WORKER_LOST
+
+    async def test_an_expired_attempt_with_more_left_is_pending_again(self, store: Store) -> None:
+        await add_running(store, max_attempts=2)
+        [reaped] = await done(store.reap(lost=[], limit=10, now=LATER))
+        assert (reaped.status, reaped.attempt) == (Status.PENDING, 1)
+
+    async def test_cancel_wins_over_retry(self, store: Store) -> None:
+        await done(store.add(an_execution(max_attempts=2, cancel_requested_at=NOW)))
+        await claim(store)
+        [reaped] = await done(store.reap(lost=[], limit=10, now=LATER))
+        assert reaped.status is Status.CANCELLED
+
+    async def test_what_a_lost_worker_held_is_reaped_before_it_expires(self, store: Store) -> None:
+        running = await add_running(store)
+        assert set(await store.owners()) == {ANN}
+        assert await done(store.reap(lost=[BOB], limit=10, now=NOW)) == []
+        [reaped] = await done(store.reap(lost=[ANN], limit=10, now=NOW))
+        assert (reaped.id, reaped.status) == (running.id, Status.FAILED)
+        assert set(await store.owners()) == set()
+
+    async def test_a_caller_s_execution_fails_with_its_caller(self, store: Store) -> None:
+        waiting = an_execution(
+            driver=Driver.CALLER, lease_owner=ANN, lease_expires_at=NOW + LEASE, max_attempts=5
+        )
+        await done(store.add(waiting))
+        [reaped] = await done(store.reap(lost=[ANN], limit=10, now=NOW))
+        assert (reaped.status, reaped.attempt) == (Status.FAILED, 0)
+
+    async def test_reaping_goes_in_batches(self, store: Store) -> None:
+        for _ in range(3):
+            await add_running(store)
+        reaped = [await done(store.reap(lost=[], limit=2, now=LATER)) for _ in range(3)]
+        assert [len(batch) for batch in reaped] == [2, 1, 0]
+
+
+class ReadingContract:
+    """Pages and filters."""
+
+    async def test_pages_are_newest_first_and_meet_exactly(self, store: Store) -> None:
+        executions = [an_execution() for _ in range(5)]
+        for execution in executions:
+            await done(store.add(execution))
+        first = await store.page(ExecutionQuery(limit=3))
+        second = await store.page(ExecutionQuery(limit=3, before=first[-1].id))
+        assert [*first, *second] == executions[::-1]
+
+    async def test_filters_combine(self, store: Store) -> None:
+        failure = Failure(code=FailureCode.FLOW_ERROR, message="no")
+        wanted = an_execution(Status.FAILED, failure=failure)
+        others = [an_execution(), an_execution(Status.FAILED, flow=OTHER, failure=failure)]
+        for execution in (wanted, *others):
+            await done(store.add(execution))
+        query = ExecutionQuery(flow=POEM, status=Status.FAILED)
+        assert await store.page(query) == [wanted]
+        assert len(await store.page(ExecutionQuery(flow=POEM))) == 2
+        assert len(await store.page(ExecutionQuery(status=Status.FAILED))) == 2
+
+    async def test_a_raised_failure_is_read_back(self, store: Store) -> None:
+        running = await add_running(store)
+        failure = Failure(code=FailureCode.FLOW_ERROR, message="boom", type="ValueError", step="a")
+        await done(store.replace(running, apply(running, Raised(failure), now=LATER)))
+        read = await store.get(running.id)
+        assert (read.status, read.failure, read.completed_at) == (Status.FAILED, failure, LATER)
+
+
+class StoreContract(RecordingContract, ClaimContract, LeaseContract, ReadingContract):
+    """All of it."""
+
+
+def _held(execution: Execution) -> Held:
+    return Held(execution.id, execution.fence)
