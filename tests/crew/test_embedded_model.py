@@ -161,7 +161,7 @@ async def test_closing_while_the_model_loads_leaves_no_process(model: EmbeddedMo
     call = asyncio.create_task(ask(await model.open()))
     async with asyncio.timeout(A_MOMENT):
         # The kernel announces no new child, so this asks again at every turn of the loop.
-        while not (started := children() - before):  # noqa: ASYNC110 - see above
+        while not (started := children() - before):
             await asyncio.sleep(0)
     await model.close()
     assert not started & children()

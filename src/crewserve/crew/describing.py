@@ -92,9 +92,10 @@ def _edges(
         for trigger, join in _triggers(condition, None):
             if trigger in methods:
                 yield {"source": trigger, "target": target, "label": None, "join": join}
-            for name, other in methods.items():
-                if trigger in other.get("emit", []):
-                    yield {"source": name, "target": target, "label": trigger, "join": join}
+                continue
+            routers = [name for name, other in methods.items() if trigger in other.get("emit", [])]
+            for source in routers or (None,):
+                yield {"source": source, "target": target, "label": trigger, "join": join}
 
 
 def _triggers(condition: Any, join: str | None) -> Iterator[tuple[str, str | None]]:

@@ -6,7 +6,6 @@
   x FlowNotFound
   x FlowUnavailable
   x InvalidInputs
-  x InvalidCursor
   x InvalidTransition
   x StaleExecution
   x NotReady
@@ -91,15 +90,6 @@ class InvalidInputs(CrewserveError):
         named = ", ".join(dict.fromkeys(error.field or "inputs" for error in errors))
         super().__init__(f"The inputs do not fit the flow: {named}")
         self.errors = tuple(errors)
-
-
-class InvalidCursor(CrewserveError):
-    """The cursor did not come from this server's ``next_cursor``."""
-
-    code = "invalid_cursor"
-
-    def __init__(self) -> None:
-        super().__init__("The cursor is not one that this API gave out; start again without it")
 
 
 class InvalidTransition(CrewserveError):

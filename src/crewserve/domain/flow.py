@@ -47,7 +47,10 @@ class FlowGraph:
     nodes: tuple[Mapping[str, Any], ...]
     """``name``, ``type`` (``start``, ``listen`` or ``router``), ``description``, ``emits``."""
     edges: tuple[Mapping[str, Any], ...]
-    """``source``, ``target``, ``label`` (of a router's outcome) and ``join`` (``and``, ``or``)."""
+    """``source``, ``target``, ``label`` (of a router's outcome) and ``join`` (``and``, ``or``).
+
+    Without a source: CrewAI cannot see which router has that outcome.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from crewserve.domain import errors
 from crewserve.http.request_id import request_id_of
@@ -22,12 +23,13 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.FlowNotFound: HTTPStatus.NOT_FOUND,
     errors.FlowUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.InvalidInputs: HTTPStatus.UNPROCESSABLE_ENTITY,
-    errors.InvalidCursor: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InvalidTransition: HTTPStatus.CONFLICT,
     errors.StaleExecution: HTTPStatus.CONFLICT,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 HTTP_CODES: Final = {
     HTTPStatus.BAD_REQUEST: "bad_request",
@@ -105,13 +107,33 @@ async def _http(request: Request, error: Exception) -> Response:
     detail = error.detail
     if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
         detail = f"There is nothing at {request.url.path}; /docs lists what there is"
-    return _problem(request, status, code, str(detail), headers=error.headers)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+        detail = f"{request.method} is not possible here; possible are: {headers['Allow']}"
+    return _problem(request, status, code, str(detail), headers=headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """All methods of the path; Starlette itself names only those of the first route that fits."""
+    scope = dict(request.scope)
+    return [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("Request %s failed", request_id_of(request.scope), exc_info=error)
+    """Starlette answers these outside of all middleware, so the request id is added here."""
+    request_id = request_id_of(request.scope) or ""
+    log.error("Request %s failed", request_id, exc_info=error)
     detail = "The server failed on this request; its log has the reason under this request id"
-    return _problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
+    status, headers = HTTPStatus.INTERNAL_SERVER_ERROR, {"X-Request-ID": request_id}
+    return _problem(request, status, "internal_error", detail, headers=headers)
 
 
 def _problem(

@@ -30,7 +30,7 @@ class GraphNode(BaseModel):
 class GraphEdge(BaseModel):
     """*target* runs after *source*."""
 
-    source: str
+    source: str | None = Field(description="null: a router whose outcomes cannot be seen.")
     target: str
     label: str | None = Field(None, description="The router's outcome that leads there.")
     join: str | None = Field(None, description="`and`: it waits for all of them.")

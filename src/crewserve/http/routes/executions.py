@@ -35,7 +35,9 @@ class ListFilter(BaseModel):
     flow_name: str | None = Field(None, max_length=100, examples=["poem_flow"])
     status: Status | None = None
     limit: int = Field(100, ge=1, le=1000)
-    cursor: str | None = Field(None, max_length=100, description="`next_cursor` of a page.")
+    cursor: str | None = Field(
+        None, pattern=cursors.PATTERN, description="`next_cursor` of the page before."
+    )
 
 
 @router.get("", response_model=ExecutionList, responses=responses(_UNPROCESSABLE))

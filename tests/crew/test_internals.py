@@ -1,0 +1,108 @@
+"""CrewAI's unpromised parts are where we think they are. A new CrewAI version fails here first."""
+
+import subprocess
+import sys
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+pytestmark = [
+    pytest.mark.usefixtures("crewai"),
+    pytest.mark.xdist_group("crewai"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+class State(BaseModel):
+    topic: str
+    lines: int = 3
+
+
+def test_the_bus_knows_whether_it_was_used() -> None:
+    code = (
+        "from crewserve.crew.internals import bus_was_used; from crewai.flow.flow import Flow\n"
+        "class F(Flow):\n    _skip_auto_memory = True\n"
+        "before = bus_was_used(); F(); print(before, bus_was_used())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip().endswith("False True")
+
+
+def test_a_state_model_is_found_however_it_is_declared() -> None:
+    from crewai.flow.flow import Flow
+
+    from crewserve.crew.internals import state_model
+
+    class Typed(Flow[State]): ...
+
+    class Named(Flow):  # type: ignore[type-arg]
+        initial_state: Any = State
+
+    class Plain(Flow): ...  # type: ignore[type-arg]
+
+    class Mapped(Flow[dict]): ...  # type: ignore[type-arg]
+
+    found = [state_model(flow) for flow in (Typed, Named, Plain, Mapped)]
+    assert found == [State, State, None, None]
+
+
+def test_inputs_are_checked_in_the_words_of_the_state_model() -> None:
+    from crewai.flow.flow import Flow
+
+    from crewserve.crew.describing import input_errors
+
+    class Typed(Flow[State]): ...
+
+    assert input_errors(Typed, {"topic": "tea"}) == []
+    errors = input_errors(Typed, {"lines": "many"})
+    assert [(error["field"], error["type"]) for error in errors] == [
+        ("topic", "missing"),
+        ("lines", "int_parsing"),
+    ]
+
+
+def test_a_flow_is_described_with_its_graph() -> None:
+    from crewai.flow.flow import Flow, and_, listen, router, start
+
+    from crewserve.crew.describing import _graph, _input_schema
+
+    class Graph(Flow[State]):
+        @start()
+        def begin(self) -> int:
+            """Where it begins."""
+            return 1
+
+        @router(begin)
+        def decide(self) -> Literal["yes", "no"]:
+            return "yes" if self.state.lines else "no"
+
+        @listen("somewhere")
+        def wait(self) -> None: ...
+
+        @listen("yes")
+        def accept(self) -> None: ...
+
+        @listen(and_(begin, accept))
+        def finish(self) -> None: ...
+
+    graph = _graph(Graph)
+    kinds = {node["name"]: node["type"] for node in graph["nodes"]}
+    assert kinds == {
+        "begin": "start",
+        "decide": "router",
+        "accept": "listen",
+        "finish": "listen",
+        "wait": "listen",
+    }
+    arrows = {
+        (edge["source"], edge["target"], edge["label"], edge["join"]) for edge in graph["edges"]
+    }
+    assert arrows == {
+        ("begin", "decide", None, None),
+        ("decide", "accept", "yes", None),
+        ("begin", "finish", None, "and"),
+        ("accept", "finish", None, "and"),
+        (None, "wait", "somewhere", None),
+    }
+    assert set(_input_schema(Graph)["properties"]) == {"topic", "lines"}

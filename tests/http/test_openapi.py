@@ -1,0 +1,61 @@
+"""The document and the server agree; schemathesis tries to prove the opposite."""
+
+from typing import Any
+
+import httpx
+import schemathesis
+from schemathesis import Case
+from schemathesis.schemas import BaseSchema
+
+from crewserve.domain.status import Status
+from crewserve.testing.builders import an_execution
+from tests.support.api import Bench, a_bench, describe
+
+
+def tried_schema() -> BaseSchema:
+    bench = a_bench()
+    describe(bench, input_schema={"type": "object"})  # the fake host accepts any
+    bench.store._add(an_execution(Status.COMPLETED))
+    return schemathesis.openapi.from_asgi("/openapi.json", bench.app)
+
+
+schema = tried_schema()
+
+
+@schema.parametrize()
+def test_every_answer_is_as_documented(case: Case[Any]) -> None:
+    case.call_and_validate()
+
+
+async def test_inputs_and_results_are_each_flow_s_own(api: httpx.AsyncClient, bench: Bench) -> None:
+    describe(bench)
+    document = (await api.get("http://test/openapi.json")).json()
+    schemas, paths = document["components"]["schemas"], document["paths"]
+    body = paths["/api/v1/topic-flow/execute"]["post"]["requestBody"]["content"]
+    assert body["application/json"]["schema"] == {"$ref": "#/components/schemas/Topic"}
+    assert "topic" in schemas["free_flow_inputs"]["properties"]
+    shown = paths["/api/v1/topic-flow/execution/{execution_id}"]["get"]["responses"]["200"]
+    name = shown["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert schemas[name]["properties"]["result"]["anyOf"][0] == {
+        "$ref": "#/components/schemas/Text"
+    }
+
+
+async def test_the_schema_of_a_flow_appears_when_it_has_loaded(
+    api: httpx.AsyncClient, bench: Bench
+) -> None:
+    before = (await api.get("http://test/openapi.json")).json()
+    assert "free_flow_inputs" not in before["components"]["schemas"]
+    describe(bench)
+    after = (await api.get("http://test/openapi.json")).json()
+    assert "free_flow_inputs" in after["components"]["schemas"]
+
+
+async def test_every_documented_error_is_a_problem(api: httpx.AsyncClient) -> None:
+    document = (await api.get("http://test/openapi.json")).json()
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                expected = status >= "400"
+                assert ("application/problem+json" in response.get("content", {})) == expected

@@ -1,0 +1,98 @@
+"""An API without processes or files: memory store, fake host."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import httpx
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+
+from crewserve.application.catalog import FlowCatalog
+from crewserve.application.executions import Executions
+from crewserve.domain.flow import FlowDescription, FlowGraph, FlowHealth
+from crewserve.domain.ids import FlowName
+from crewserve.http.app import FlowsApi, build_app, close_routes, include_flow
+from crewserve.http.deps import ApiState, attach
+from crewserve.http.flow_router import flow_router
+from crewserve.storage.memory import MemoryStore
+from crewserve.testing.builders import a_new_id
+from crewserve.testing.fakes import FakeFiles, FakeHost, FrozenClock
+
+
+class Topic(BaseModel):
+    topic: str = Field(min_length=1)
+    lines: int = Field(3, ge=1, le=10)
+
+
+class Text(BaseModel):
+    text: str
+
+
+@dataclass
+class Bench:
+    """The app with its parts in reach."""
+
+    app: FlowsApi
+    catalog: FlowCatalog
+    store: MemoryStore = field(default_factory=MemoryStore)
+    host: FakeHost = field(default_factory=FakeHost)
+    files: FakeFiles = field(default_factory=FakeFiles)
+    announced: list[None] = field(default_factory=list)
+
+    def attach(self, *, tracebacks: bool = True) -> None:
+        executions = Executions(
+            store=self.store,
+            reader=self.store,
+            catalog=self.catalog,
+            host=self.host,
+            files=self.files,
+            announce=lambda: self.announced.append(None),
+            new_id=a_new_id,
+            clock=FrozenClock(),
+        )
+        attach(self.app, ApiState(executions, self.catalog, self.app.execute_urls, tracebacks))
+
+
+@asynccontextmanager
+async def nothing(_: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def a_bench() -> Bench:
+    """Serves `topic_flow`, with models, and `free_flow`, without."""
+    app = build_app(lifespan=nothing, max_body_bytes=10_000)
+    include_flow(app, flow_router("m:TopicFlow", request=Topic, result=Text))
+    include_flow(app, flow_router("m:FreeFlow"))
+    close_routes(app)
+    catalog = FlowCatalog(app.flows)
+    app.input_schemas = catalog.state_schemas
+    bench = Bench(app, catalog)
+    bench.attach()
+    return bench
+
+
+def describe(bench: Bench, **changes: object) -> None:
+    """Let the free flow be loaded."""
+    fields: dict[str, object] = {
+        "health": FlowHealth.READY,
+        "description": "Says something.",
+        "input_schema": {"type": "object", "properties": {"topic": {"type": "string"}}},
+        "graph": FlowGraph(nodes=({"name": "a", "type": "start", "emits": []},), edges=()),
+        **changes,
+    }
+    bench.catalog.describe({FlowName("free_flow"): FlowDescription(**fields)})  # type: ignore[arg-type]
+
+
+def assert_problem(answer: httpx.Response, status: HTTPStatus, code: str) -> dict[str, object]:
+    """Returns the document."""
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
+    problem: dict[str, object] = answer.json()
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["type"] == f"urn:crewserve:problem:{code}"
+    return problem
