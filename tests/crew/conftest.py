@@ -1,4 +1,4 @@
-"""CrewAI itself, imported once, quietly; these tests share one worker because of its weight."""
+"""CrewAI itself, imported once, quietly."""
 
 import os
 import warnings

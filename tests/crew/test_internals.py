@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 pytestmark = [
     pytest.mark.usefixtures("crewai"),
-    pytest.mark.xdist_group("crewai"),
     pytest.mark.filterwarnings("ignore"),
 ]
 
@@ -62,10 +61,8 @@ def test_inputs_are_checked_in_the_words_of_the_state_model() -> None:
     ]
 
 
-def test_a_flow_is_described_with_its_graph() -> None:
+def a_graph() -> "type[Any]":
     from crewai.flow.flow import Flow, and_, listen, router, start
-
-    from crewserve.crew.describing import _graph, _input_schema
 
     class Graph(Flow[State]):
         @start()
@@ -86,23 +83,25 @@ def test_a_flow_is_described_with_its_graph() -> None:
         @listen(and_(begin, accept))
         def finish(self) -> None: ...
 
-    graph = _graph(Graph)
-    kinds = {node["name"]: node["type"] for node in graph["nodes"]}
-    assert kinds == {
-        "begin": "start",
-        "decide": "router",
-        "accept": "listen",
-        "finish": "listen",
-        "wait": "listen",
-    }
+    return Graph
+
+
+def test_a_flow_is_described_with_its_graph() -> None:
+    from crewserve.crew.describing import _graph, _input_schema
+
+    graph = _graph(a_graph())
+    kinds = [(node["name"], node["type"]) for node in graph["nodes"]]
+    listeners = [(name, "listen") for name in ("wait", "accept", "finish")]
+    assert kinds == [("begin", "start"), ("decide", "router"), *listeners]
     arrows = {
         (edge["source"], edge["target"], edge["label"], edge["join"]) for edge in graph["edges"]
     }
     assert arrows == {
         ("begin", "decide", None, None),
         ("decide", "accept", "yes", None),
+        (None, "wait", "somewhere", None),
         ("begin", "finish", None, "and"),
         ("accept", "finish", None, "and"),
-        (None, "wait", "somewhere", None),
     }
-    assert set(_input_schema(Graph)["properties"]) == {"topic", "lines"}
+    assert graph["nodes"][0]["description"] == "Where it begins."
+    assert set(_input_schema(a_graph())["properties"]) == {"topic", "lines"}

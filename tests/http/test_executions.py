@@ -58,6 +58,14 @@ async def test_an_id_among_the_inputs_is_always_refused(api: httpx.AsyncClient) 
     assert [error["field"] for error in problem["errors"]] == ["id"]  # type: ignore[attr-defined]
 
 
+async def test_half_a_character_is_refused(api: httpx.AsyncClient, bench: Bench) -> None:
+    headers = {"Content-Type": "application/json"}
+    content = b'{"topic": {"deep": "\\ud800"}}'
+    answer = await api.post("/free-flow/execute", content=content, headers=headers)
+    assert_problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input")
+    assert bench.store._rows == {}
+
+
 async def test_a_flow_that_cannot_be_loaded_takes_no_work(
     api: httpx.AsyncClient, bench: Bench
 ) -> None:

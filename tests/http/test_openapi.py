@@ -1,5 +1,6 @@
 """The document and the server agree; schemathesis tries to prove the opposite."""
 
+import re
 from typing import Any
 
 import httpx
@@ -59,3 +60,13 @@ async def test_every_documented_error_is_a_problem(api: httpx.AsyncClient) -> No
             for status, response in operation["responses"].items():
                 expected = status >= "400"
                 assert ("application/problem+json" in response.get("content", {})) == expected
+
+
+async def test_the_documentation_pages_load_nothing_from_elsewhere(api: httpx.AsyncClient) -> None:
+    for page in ("/docs", "/redoc"):
+        html = (await api.get(f"http://test{page}")).text
+        loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", html)
+        assert loaded
+        for url in loaded:
+            assert url.startswith("/docs-assets/")
+            assert (await api.get(f"http://test{url}")).status_code == 200

@@ -2,6 +2,7 @@
 
 import ast
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -28,9 +29,36 @@ def find(targets: Sequence[str], folder: Path) -> Found:
 
 
 def _join(found: Sequence[Found]) -> Found:
+    found = _told_apart(found)
     refs = dict.fromkeys(ref for one in found for ref in one.refs)
     paths = dict.fromkeys(path for one in found for path in one.paths)
+    names = Counter(ref.partition(":")[2] for ref in refs)
+    for name, times in names.items():
+        if times > 1:
+            same = " and ".join(ref for ref in refs if ref.endswith(f":{name}"))
+            raise CannotStart(f"Two flows would have one name: {same}", "rename one of the classes")
     return Found(tuple(refs), tuple(paths))
+
+
+def _told_apart(found: Sequence[Found]) -> list[Found]:
+    """Files of one name in different folders get their folder's name before theirs."""
+    roots: dict[str, set[tuple[str, ...]]] = {}
+    for one in found:
+        for ref in one.refs:
+            roots.setdefault(ref.partition(":")[0], set()).add(one.paths)
+    doubled = {module for module, places in roots.items() if len(places) > 1}
+    return [
+        _below_folder(one) if any(ref.partition(":")[0] in doubled for ref in one.refs) else one
+        for one in found
+    ]
+
+
+def _below_folder(found: Found) -> Found:
+    [root] = map(Path, found.paths)
+    if not root.name.isidentifier():
+        raise CannotStart(f"{root.name} holds a file of the same name as another folder", HINT)
+    refs = tuple(f"{root.name}.{ref}" for ref in found.refs)
+    return Found(refs, (str(root.parent), str(root)))
 
 
 def _target(target: str, folder: Path) -> Found:

@@ -12,6 +12,7 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import ChangeReload
 
+from crewserve.bootstrap import prepare_storage
 from crewserve.observability.logging import configure_logging
 from crewserve.settings import Settings
 
@@ -55,6 +56,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: bool) -> None:
     """Run *app*, given as ``module:attribute``, until a signal. Raises: CannotStart."""
     configure_logging()
+    _prepare(settings)
     listener = _listen(settings.api_host, settings.api_port)
     settings.pass_on()
     config = uvicorn.Config(
@@ -75,6 +77,15 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
     server.run(sockets=[listener])
     if not server.started:
         raise CannotStart("The server could not start; its log above says why")
+
+
+def _prepare(settings: Settings) -> None:
+    try:
+        prepare_storage(settings)
+    except Exception as error:  # whatever it is, nothing can start without storage
+        folder, reason = settings.data_dir.resolve(), str(error).partition("\n")[0]
+        hint = "CREWSERVE_DATA_DIR names a folder that this user may write"
+        raise CannotStart(f"The data folder {folder} cannot be used: {reason}", hint) from error
 
 
 def _load_without_collecting(config: uvicorn.Config) -> None:

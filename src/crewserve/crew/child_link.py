@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crewserve.crew import wire
@@ -24,6 +25,7 @@ class ChildLink:
     number: int
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    kill: "Callable[[ChildLink], None]"
     exited: "asyncio.Future[int | None]"
     """Resolves to the exit code; negative: the signal; None: its template died with it."""
     idle_since: float = 0.0
@@ -31,13 +33,15 @@ class ChildLink:
     _greeted: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    async def connect(cls, number: int, connection: socket.socket) -> "ChildLink":
+    async def connect(
+        cls, number: int, connection: socket.socket, kill: "Callable[[ChildLink], None]"
+    ) -> "ChildLink":
         """*connection* is the host's end of the pair whose other end the child has."""
         reader, writer = await asyncio.open_unix_connection(
             sock=connection, limit=2 * wire.MAX_MESSAGE
         )
         exited: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        return cls(number, reader, writer, exited)
+        return cls(number, reader, writer, kill, exited)
 
     async def hello(self) -> None:
         """Wait for its first sign of life, or its end. Called once, by who asked for it."""
@@ -59,6 +63,7 @@ class ChildLink:
         except ConnectionError:
             line = b""
         if not line.endswith(b"\n"):
+            self.kill(self)  # it may live on without the connection: flows can close anything
             raise ChildDied(await asyncio.shield(self.exited))
         return wire.decode(line)
 

@@ -121,9 +121,14 @@ def _failure(
     return {
         "failure": {
             "code": code,
-            "message": redact(message, secrets),
+            "message": _shown(message, secrets),
             "type": type_,
             "step": step,
-            "traceback": redact(traceback[-MAX_TRACEBACK:], secrets) if traceback else None,
+            "traceback": _shown(traceback[-MAX_TRACEBACK:], secrets) if traceback else None,
         }
     }
+
+
+def _shown(text: str, secrets: list[str]) -> str:
+    """Without secrets, and without half characters, which no JSON can carry."""
+    return redact(text, secrets).encode(errors="backslashreplace").decode()

@@ -64,6 +64,7 @@ class TemplateLink:
                 stderr=output,
                 env=environment,
                 pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the server, which hands back what runs
             )
         link = cls(process, ours, {}, on_exit)
         try:
@@ -113,7 +114,7 @@ class TemplateLink:
         self._last_number += 1
         ours, theirs = socket.socketpair()
         with theirs:
-            child = await ChildLink.connect(self._last_number, ours)
+            child = await ChildLink.connect(self._last_number, ours, self.end)
             self.children[child.number] = child
             self._send({"fork": child.number}, theirs.fileno())
         return child

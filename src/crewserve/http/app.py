@@ -13,7 +13,7 @@ from crewserve.http.body_limit import BodyLimit
 from crewserve.http.flow_router import FlowRouter
 from crewserve.http.openapi import complete
 from crewserve.http.request_id import RequestIds
-from crewserve.http.routes import executions, flows, root, unknown
+from crewserve.http.routes import docs, executions, flows, root, unknown
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -61,10 +61,13 @@ def build_app(*, lifespan: Lifespan, max_body_bytes: int) -> FlowsApi:
         version=root.VERSION,
         description="REST API for executing and monitoring CrewAI flows",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     app.add_middleware(RequestIds)
     problems.install(app)
+    docs.install(app)
     app.include_router(root.router)
     app.include_router(flows.router)
     return app

@@ -27,7 +27,8 @@ def attach(app: FastAPI, state: ApiState) -> None:
     app.state.crewserve = state
 
 
-def _state(request: Request) -> ApiState:
+async def _state(request: Request) -> ApiState:
+    """A coroutine, because FastAPI runs plain functions in a thread."""
     state: ApiState = request.app.state.crewserve
     return state
 

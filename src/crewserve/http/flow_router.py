@@ -1,5 +1,6 @@
 """The routes of one flow, typed with its own models."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -8,7 +9,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, create_model
+from pydantic_core import to_json
 
+from crewserve.domain.errors import FieldError, InvalidInputs
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import ExecutionId, FlowName, title_of
 from crewserve.http.answers import json_answer
@@ -106,6 +109,7 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
 
     async def execute(payload: Any, state: StateDep, http: Request) -> Response:
         inputs = payload.model_dump(mode="json") if request else payload
+        _check_json(inputs)
         execution = await state.executions.submit(spec, inputs)
         answer = ExecutionResponse(
             execution_id=str(execution.id),
@@ -127,6 +131,19 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
         summary=f"Start the {title.lower()}",
         operation_id=f"execute_{spec.name}",
     )
+
+
+def _check_json(inputs: Mapping[str, Any]) -> None:
+    """Refuse what Python's parser lets through but nobody could send on.
+
+    That is NaN and infinities, half characters (lone surrogates), and very deep nesting.
+    """
+    try:
+        json.dumps(inputs, allow_nan=False)
+        to_json(inputs)
+    except (ValueError, RecursionError) as error:
+        message = f"The inputs cannot be sent on as JSON: {str(error).partition(chr(10))[0]}"
+        raise InvalidInputs([FieldError("", message, "json_invalid")]) from error
 
 
 def _add_show(router: APIRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:

@@ -29,6 +29,9 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+UNREADABLE: Final = "There was an error parsing the body"
+"""What FastAPI says of a body that its parser cannot even decode."""
+
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 HTTP_CODES: Final = {
@@ -80,6 +83,10 @@ async def _validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     found = error.errors()
+    if isinstance(error.body, bytes):
+        detail = "The body is not declared as JSON; send it with Content-Type: application/json"
+        unsupported = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        return _problem(request, unsupported, HTTP_CODES[unsupported], detail)
     place = str(found[0]["loc"][0]) if found and found[0]["loc"] else "body"
     if found and found[0]["type"] == "json_invalid":
         reason = found[0].get("ctx", {}).get("error", "it cannot be parsed")
@@ -108,6 +115,8 @@ async def _http(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
         detail = f"There is nothing at {request.url.path}; /docs lists what there is"
     headers = dict(error.headers or {})
+    if detail == UNREADABLE:
+        code, detail = "malformed_json", "The body is no JSON: not UTF-8, or nested too deeply"
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
         detail = f"{request.method} is not possible here; possible are: {headers['Allow']}"

@@ -79,6 +79,16 @@ class RecordingContract:
         assert await store.get(execution.id) == execution
         assert await done(store.current(execution.id)) == execution
 
+    @pytest.mark.parametrize(
+        "value", [1, 1.5, 2**70, "1", "", True, None, [], {"": None}, "\ud800 😀 ü\n"]
+    )
+    async def test_any_json_comes_back_as_it_was(self, store: Store, value: Any) -> None:
+        execution = an_execution(Status.COMPLETED, result=value, inputs={"value": value})
+        await done(store.add(execution))
+        read = await store.get(execution.id)
+        assert (read.result, read.inputs) == (value, {"value": value})
+        assert type(read.result) is type(value)
+
     async def test_an_unknown_id_is_an_error_not_none(self, store: Store) -> None:
         with pytest.raises(ExecutionNotFound):
             await store.get(a_new_id())

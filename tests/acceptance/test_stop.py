@@ -1,0 +1,63 @@
+"""Stopping: what runs is handed back, and nothing of the server is left."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import FLOWS, Server, crewserve_serve, running
+
+COMMAND = crewserve_serve(f"{FLOWS}/trouble.py:Gated")
+
+StartServer = Callable[[], AbstractContextManager[Server]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> StartServer:
+    """Each call starts a server on the same data folder."""
+    return partial(running, COMMAND, tmp_path)
+
+
+def test_a_server_whose_flows_still_load_stops_at_once(start: StartServer) -> None:
+    with start() as server:
+        assert server.template() is not None
+        server.stop(within=10)
+        assert not server.processes()
+        assert "Traceback" not in server.log
+
+
+def test_what_sigterm_interrupts_runs_to_its_end_after_a_restart(
+    start: StartServer, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with start() as first:
+        first.wait_for_flows()
+        accepted = [first.execute("gated", gate=str(gate)) for _ in range(8)]
+        first.wait_until("running", *accepted)
+        assert first.stop(within=10) in (0, -signal.SIGTERM)
+        assert not first.processes()
+    gate.touch()
+    with start() as second:
+        second.wait_until("completed", *accepted)
+        assert {second.get(one)["attempt"] for one in accepted} == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_process_group_hands_back_what_runs(
+    start: StartServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C in a terminal, and systemd's stop, reach the template process as well."""
+    with start() as first:
+        first.wait_for_flows()
+        accepted = [first.execute("gated", gate=str(tmp_path / "gate")) for _ in range(3)]
+        first.wait_until("running", *accepted)
+        os.killpg(first.pid, number)
+        first.process.wait(10)
+        assert not first.processes()
+    with start() as second:
+        found = {one: second.get(one)["status"] for one in accepted}
+        assert set(found.values()) <= {"pending", "running"}, found

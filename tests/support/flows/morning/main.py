@@ -1,0 +1,9 @@
+"""One of two files called main.py, as every CrewAI project has one."""
+
+from crewai.flow import Flow, start
+
+
+class Opening(Flow[dict[str, object]]):
+    @start()
+    def act(self) -> str:
+        return "morning"

@@ -1,0 +1,238 @@
+"""Real server processes: started, waited for, asked over HTTP, stopped or killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx
+
+from tests.support import processes
+from tests.support.waiting import A_WHILE, eventually
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+FLOWS: Final = Path(__file__).resolve().parent / "flows"
+TERMINAL: Final = frozenset({"completed", "failed", "cancelled"})
+
+_PRIVATE: Final = re.compile(
+    r"(API|CREWSERVE|CREWAI|OPENAI|GEMINI|GOOGLE|ANTHROPIC|PYTEST|COV)_.*|MODEL|.*_API_KEY"
+)
+"""Variables of the person who runs the tests that must not reach a server under test."""
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Server:
+    """A server process. Its output is collected in files, so that it never blocks on a pipe."""
+
+    process: "subprocess.Popen[bytes]"
+    mark: str
+    data: Path
+    out: Path
+    err: Path
+    client: httpx.Client
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def url(self) -> str:
+        return str(self.client.base_url).rstrip("/")
+
+    @property
+    def stdout(self) -> str:
+        return self.out.read_text()
+
+    @property
+    def log(self) -> str:
+        """What it wrote to stderr, where its log goes."""
+        return self.err.read_text()
+
+    def processes(self) -> set[int]:
+        """Itself and all that it or its flows started, as long as they live."""
+        return processes.marked(self.mark)
+
+    def template(self) -> int | None:
+        """The process that imported the flows, when it is there."""
+        for pid in self.processes():
+            is_child = processes.parent_of(pid) == self.pid
+            if is_child and "crewserve.crew.template" in processes.command_of(pid):
+                return pid
+        return None
+
+    def wait_for_answer(self) -> None:
+        """Until `/health` answers."""
+        eventually(self._answers, what="the server answers")
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"The server ended with {self.process.returncode}:\n{self.log}")
+        found = re.search(r"http://[\w.]+:\d+", self.stdout)
+        if found is None:
+            return False
+        self.client.base_url = httpx.URL(found[0])
+        return self.responds()
+
+    def responds(self) -> bool:
+        """Whether `/health` answers now."""
+        try:
+            return self.client.get("/health").is_success
+        except httpx.TransportError:
+            return False
+
+    def wait_for_flows(self) -> "Server":
+        """Until every flow has loaded, or has failed to."""
+        eventually(self._has_flows, what="the flows are loaded")
+        return self
+
+    def _has_flows(self) -> bool:
+        return all(flow["status"] != "loading" for flow in self.flows().values())
+
+    def flows(self) -> dict[str, JsonObject]:
+        """What `/api/v1/flows` says, by name."""
+        flows = self.client.get("/api/v1/flows").raise_for_status().json()["flows"]
+        return {flow["name"]: flow for flow in flows}
+
+    def execute(self, path: str, **inputs: Any) -> str:
+        """Start the flow at *path*; returns the execution's id."""
+        answer = self.client.post(f"/api/v1/{path}/execute", json=inputs)
+        assert answer.is_success, answer.text
+        return str(answer.json()["execution_id"])
+
+    def get(self, execution_id: str) -> JsonObject:
+        """The execution as it is now."""
+        answer = self.client.get(f"/api/v1/executions/{execution_id}")
+        return dict(answer.raise_for_status().json())
+
+    def all(self, **filters: str) -> list[JsonObject]:
+        """One large page of the list."""
+        answer = self.client.get("/api/v1/executions", params={"limit": "1000", **filters})
+        return list(answer.raise_for_status().json()["executions"])
+
+    def wait_until(self, status: str, *execution_ids: str) -> None:
+        """Until all these executions say *status*."""
+        wanted = set(execution_ids)
+        eventually(
+            lambda: wanted <= {found["execution_id"] for found in self.all(status=status)},
+            what=f"{len(wanted)} executions are {status}",
+        )
+
+    def wait_for_end(self, execution_id: str, *, within: float = A_WHILE) -> JsonObject:
+        """The execution once it has ended, however."""
+        return eventually(
+            lambda: found if (found := self.get(execution_id))["status"] in TERMINAL else None,
+            within=within,
+            what=f"execution {execution_id} ends",
+        )
+
+    def run(self, path: str, **inputs: Any) -> JsonObject:
+        """Start the flow at *path* and wait for its end."""
+        return self.wait_for_end(self.execute(path, **inputs))
+
+    def folder(self, execution_id: str) -> Path:
+        """Where this execution's output and files are."""
+        return self.data / "executions" / execution_id
+
+    def stop(self, signal_number: int = signal.SIGTERM, *, within: float = 20.0) -> int:
+        """Ask it to end; returns its exit code. Raises subprocess.TimeoutExpired."""
+        self.process.send_signal(signal_number)
+        return self.process.wait(within)
+
+    def kill(self) -> None:
+        """End it as a crash would: at once, and it alone."""
+        self.process.kill()
+        self.process.wait()
+
+
+def run_api(*arguments: str, root: Path = REPOSITORY) -> list[str]:
+    """The specification's command."""
+    return [sys.executable, str(root / "run_api.py"), *arguments]
+
+
+def crewserve_serve(*arguments: str) -> list[str]:
+    """The installed command."""
+    return [str(Path(sys.executable).with_name("crewserve")), "serve", *arguments]
+
+
+def environment(mark: str, data: Path, added: Mapping[str, str]) -> dict[str, str]:
+    """What a server under test sees: no key and no setting of whoever runs the tests."""
+    inherited = {name: value for name, value in os.environ.items() if not _PRIVATE.fullmatch(name)}
+    own = {"CREWSERVE_DATA_DIR": str(data), "PYTHONUNBUFFERED": "1", processes.MARK: mark}
+    return {**inherited, **own, **added}
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    data: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    port: int | None = 0,
+) -> Iterator[Server]:
+    """Start *command* on a free port and wait until it answers; leave no process behind.
+
+    *folder* takes its output, and its data unless *data* names another folder. It runs in *cwd*,
+    by default in *folder*, which has no ``.env``. With *port* None the server's settings decide.
+    """
+    mark = uuid4().hex
+    folder.mkdir(parents=True, exist_ok=True)
+    out, err, data = folder / f"{mark}.out", folder / f"{mark}.err", data or folder / "data"
+    listen = [] if port is None else ["--port", str(port)]
+    with out.open("wb") as stdout, err.open("wb") as stderr, httpx.Client(timeout=30) as client:
+        process = subprocess.Popen(
+            [*command, *listen],
+            cwd=cwd or folder,
+            env=environment(mark, data, variables or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+        server = Server(process, mark, data, out, err, client)
+        try:
+            server.wait_for_answer()
+            yield server
+        finally:
+            _end(server)
+
+
+def _end(server: Server) -> None:
+    """Kill all: how a server ends by itself is the subject of tests, not of their cleaning."""
+    processes.kill_marked(server.mark)
+    server.process.wait()
+    eventually(lambda: not server.processes(), what="nothing is left of the server")
+
+
+def run_to_end(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    variables: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command that shall end by itself, soon."""
+    mark = uuid4().hex
+    try:
+        return subprocess.run(
+            command,
+            cwd=cwd or folder,
+            env=environment(mark, folder / "data", variables or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=A_WHILE,
+            check=False,
+        )
+    finally:
+        processes.kill_marked(mark)
