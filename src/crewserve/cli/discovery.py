@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from crewserve.cli.server import CannotStart
+from crewserve.domain.ids import name_of
 
 HINT = "crewserve serve path/to/main.py:FlowClass, or package.module:FlowClass"
 
@@ -32,11 +33,12 @@ def _join(found: Sequence[Found]) -> Found:
     found = _told_apart(found)
     refs = dict.fromkeys(ref for one in found for ref in one.refs)
     paths = dict.fromkeys(path for one in found for path in one.paths)
-    names = Counter(ref.partition(":")[2] for ref in refs)
-    for name, times in names.items():
+    names = {ref: name_of(ref.partition(":")[2]) for ref in refs}
+    for name, times in Counter(names.values()).items():
         if times > 1:
-            same = " and ".join(ref for ref in refs if ref.endswith(f":{name}"))
-            raise CannotStart(f"Two flows would have one name: {same}", "rename one of the classes")
+            same = " and ".join(ref for ref in refs if names[ref] == name)
+            message = f"Two flows would be called {name}: {same}"
+            raise CannotStart(message, "rename one of the classes")
     return Found(tuple(refs), tuple(paths))
 
 

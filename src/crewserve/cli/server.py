@@ -56,8 +56,8 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: bool) -> None:
     """Run *app*, given as ``module:attribute``, until a signal. Raises: CannotStart."""
     configure_logging()
-    _prepare(settings)
     listener = _listen(settings.api_host, settings.api_port)
+    _prepare(settings)
     settings.pass_on()
     config = uvicorn.Config(
         app,

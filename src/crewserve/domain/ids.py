@@ -1,5 +1,6 @@
 """Names and identifiers that must not be mixed up."""
 
+import re
 from typing import NewType
 from uuid import UUID
 
@@ -11,6 +12,12 @@ FlowName = NewType("FlowName", str)
 
 WorkerName = NewType("WorkerName", str)
 """A supervisor process: `host:pid:start:random`; never used again once that process ended."""
+
+
+def name_of(class_name: str) -> FlowName:
+    """How a flow is called by default: ``HTTPPoemFlow`` is ``http_poem_flow``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name)
+    return FlowName(words.lower())
 
 
 def path_of(flow: FlowName) -> str:

@@ -1,7 +1,6 @@
 """The routes of one flow, typed with its own models."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from pydantic_core import to_json
 
 from crewserve.domain.errors import FieldError, InvalidInputs
 from crewserve.domain.flow import FlowSpec
-from crewserve.domain.ids import ExecutionId, FlowName, title_of
+from crewserve.domain.ids import ExecutionId, FlowName, name_of, title_of
 from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
 from crewserve.http.problems import responses
@@ -69,7 +68,7 @@ def flow_router(
     if request is not None and "id" in request.model_fields:
         raise ValueError(f"{request.__name__} has a field 'id', which is reserved; rename it")
     spec = FlowSpec(
-        name=FlowName(name or snake_case(class_name)),
+        name=FlowName(name or name_of(class_name)),
         ref=flow,
         input_schema=None if request is None else request.model_json_schema(),
         shape_result=None if result is None else _shape(result),
@@ -79,11 +78,6 @@ def flow_router(
     _add_execute(router, spec, request)
     _add_show(router, spec, _shown_model(spec, result))
     return router
-
-
-def snake_case(name: str) -> str:
-    """``HTTPPoemFlow`` becomes ``http_poem_flow``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _shape(result: type[BaseModel]) -> Callable[[Mapping[str, Any]], Any]:
