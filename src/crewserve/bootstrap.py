@@ -138,7 +138,7 @@ class Server:
         stack.callback(reader.close)
         writer.start()
         stack.callback(writer.close)
-        return SqlStore(writer), reader
+        return SqlStore(writer, writing.dialect), reader
 
     async def _open_host(self, stack: AsyncExitStack) -> ForkingHost:
         storage = self._folder("storage")

@@ -22,7 +22,7 @@ class TestMemoryStore(StoreContract):
 
 class SqliteStore(SqlStore, SqliteReader):
     def __init__(self, writer: Writer, reader: SqliteReader) -> None:
-        SqlStore.__init__(self, writer)
+        SqlStore.__init__(self, writer, reader._engine.dialect)
         self.__dict__.update(reader.__dict__ | self.__dict__)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from crewai.flow.flow import Flow, start
+from pydantic import BaseModel
 
 from crewserve.crew import wire
 from crewserve.crew.describing import describe, input_errors
@@ -27,10 +28,14 @@ from crewserve.crew.wire import Message
 from crewserve.crew.workspace import Workspace, count_open_files, is_clean
 
 
-class _WarmUp(Flow):  # type: ignore[type-arg]  # a parameter would be taken for its state
-    """Does nothing, once: threads start, pages are copied, caches fill."""
+class _State(BaseModel):
+    """CrewAI makes a class of its own from a flow's state model, for every flow."""
 
-    _skip_auto_memory = True
+    done: bool = False
+
+
+class _WarmUp(Flow[_State]):
+    """Does nothing, once: threads start, pages are copied, caches fill."""
 
     @start()
     def begin(self) -> None:
@@ -78,19 +83,17 @@ async def _warm_up_once() -> None:
 
 
 def _serve(connection: socket.socket) -> None:
-    left = 0
-    open_files: int | None = None
+    runs, open_files = 0, sys.maxsize
     with connection.makefile("rb") as lines:
         for line in lines:
             message = wire.decode(line)
             if "run" not in message:
                 connection.sendall(wire.encode(_answer(message)))
                 continue
-            if open_files is None:
-                open_files, left = count_open_files(), message["reuse"]
             outcome = _run(message)
-            left -= 1
-            reusable = left > 0 and _is_reusable(open_files)
+            runs += 1
+            reusable = runs < message["reuse"] and _is_reusable(open_files)
+            open_files = min(open_files, count_open_files())  # what CrewAI itself opens stays open
             connection.sendall(_encode_outcome({**outcome, "reusable": reusable}))
             if not reusable:
                 return

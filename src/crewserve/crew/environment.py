@@ -52,6 +52,11 @@ def restore(before: Mapping[str, str]) -> None:
     os.environ.update(before)
 
 
+def certificate_file() -> str | None:
+    """The file of trusted certificates that the deployer names, if any."""
+    return os.environ.get("SSL_CERT_FILE")
+
+
 def secrets() -> list[str]:
     """Values of this environment that must not appear in a message."""
     return [

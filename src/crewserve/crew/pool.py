@@ -14,6 +14,8 @@ from crewserve.domain.ids import FlowName
 IDLE_SECONDS: Final = 30.0
 """A process that could be reused but was not needed for so long is ended."""
 
+REFILL_SECONDS: Final = 0.03
+
 
 @dataclass(slots=True, eq=False)
 class Pool:
@@ -27,6 +29,7 @@ class Pool:
     used: dict[FlowName, list[ChildLink]] = field(default_factory=dict)
     _starting: "set[asyncio.Task[None]]" = field(default_factory=set)
     _refilling: bool = False
+    _refills: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     @property
     def room(self) -> int:
@@ -37,8 +40,10 @@ class Pool:
         idle = self.used.get(flow)
         if idle:
             return idle.pop()
-        child = self.fresh.popleft() if self.fresh else await self._fork()
-        await self.refill()
+        if not self.fresh:
+            return await self._fork()
+        child = self.fresh.popleft()
+        self._refill_soon()
         return child
 
     def release(self, child: ChildLink, flow: FlowName) -> None:
@@ -46,6 +51,18 @@ class Pool:
         child.idle_since = asyncio.get_running_loop().time()
         self.used.setdefault(flow, []).append(child)
         self.on_room()
+
+    def _refill_soon(self) -> None:
+        """Give the run that begins now the processor first, while others wait for the next."""
+        if len(self.fresh) >= self.spares // 2:
+            asyncio.get_running_loop().call_later(REFILL_SECONDS, self._start_refill)
+        else:
+            self._start_refill()
+
+    def _start_refill(self) -> None:
+        task = asyncio.create_task(self.refill(), name="pool-refill")
+        self._refills.add(task)
+        task.add_done_callback(self._refills.discard)
 
     async def refill(self) -> None:
         """Ask for fresh children.

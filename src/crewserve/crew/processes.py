@@ -11,7 +11,7 @@ from typing import Final
 OWNER: Final = "CREWSERVE_OWNER"
 """Environment variable that every process of a flow inherits: the supervisor it belongs to."""
 
-NICENESS: Final = 5
+NICENESS: Final = 10
 """Flows yield to the API and its supervisor: requests stay quick while all cores compute."""
 
 _PR_SET_PDEATHSIG: Final = 1

@@ -18,7 +18,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from crewserve.crew import wire
+from crewserve.crew import pages, wire
 from crewserve.crew.processes import NICENESS, adopt_orphans, children, die_with_parent, kill
 from crewserve.crew.wire import Message
 
@@ -123,15 +123,16 @@ def load(paths: list[str], refs: list[str]) -> list[str]:
     forking (an event was emitted, a thread was started), so this template must not be used.
     """
     sys.path[:0] = paths
-    from crewserve.crew import child, internals, rehearsal  # noqa: F401, PLC0415  # takes seconds
+    from crewserve.crew import child, internals, premade, rehearsal  # noqa: F401, PLC0415  # takes seconds
     from crewserve.crew.loading import FlowNotLoaded, load  # noqa: PLC0415
 
     rehearsal.preload()
     for ref in refs:
         with suppress(FlowNotLoaded):  # the validator says why
-            load(ref)
+            load(ref).flow_definition()  # read from its source once, kept on the class
         if internals.bus_was_used() or internals.strange_threads(internals.AFTER_IMPORT):
             return [ref]
+    premade.make()
     return []
 
 
@@ -151,6 +152,7 @@ def main() -> None:
         return
     gc.collect()
     gc.freeze()
+    pages.collapse()
     template = Template(control, _wakeup_pipe())
     control.sendall(wire.encode({"ready": time.perf_counter() - started}))
     template.serve()

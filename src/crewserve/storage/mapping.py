@@ -1,7 +1,7 @@
 """Row to record and back: the whole translation."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row
 
@@ -56,6 +56,26 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
         "max_attempts": execution.max_attempts,
         **to_changes(execution),
     }
+
+
+CHANGING: Final = (
+    "status",
+    "available_at",
+    "started_at",
+    "completed_at",
+    "attempt",
+    "fence",
+    "lease_owner",
+    "lease_expires_at",
+    "cancel_requested_at",
+    "result",
+    "failure_code",
+    "failure_message",
+    "failure_type",
+    "failure_step",
+    "failure_traceback",
+)
+"""The columns of `to_changes`."""
 
 
 def to_changes(execution: Execution) -> Mapping[str, Any]:

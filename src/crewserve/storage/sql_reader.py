@@ -12,25 +12,19 @@ from crewserve.domain.execution import Execution
 from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.ports import ExecutionQuery
 from crewserve.storage.mapping import to_execution
+from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import executions
 
 _OWNERS = select(executions.c.lease_owner).where(executions.c.lease_expires_at.is_not(None))
 
 
 class _ByKey:
-    """One row by its id.
-
-    With SQLAlchemy's statement and types, but without the rest of it, which takes several times
-    as long as SQLite itself.
-    """
+    """One row by its id."""
 
     def __init__(self, engine: Engine) -> None:
         statement = select(executions).where(executions.c.id == bindparam("key"))
-        self._sql = str(statement.compile(dialect=engine.dialect))
+        self._select = Prepared(statement, engine.dialect)
         self._connection = engine.raw_connection()
-        self._to_key = (
-            executions.c.id.type.dialect_impl(engine.dialect).bind_processor(engine.dialect) or str
-        )
         self._decoders = [
             column.type.dialect_impl(engine.dialect).result_processor(engine.dialect, None)
             for column in executions.c
@@ -44,7 +38,7 @@ class _ByKey:
     def read(self, execution_id: ExecutionId) -> Any:
         """The row, or None."""
         cursor = self._connection.cursor()
-        cursor.execute(self._sql, (self._to_key(execution_id),))
+        cursor.execute(self._select.sql, self._select.bound({"key": execution_id}))
         values = cursor.fetchone()
         cursor.close()
         if values is None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Dialect,
     Select,
     Update,
     and_,
@@ -24,11 +25,11 @@ from crewserve.domain.execution import Driver, Execution, LeaseExpired, apply
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import TERMINAL, Status
 from crewserve.ports import Held, lease_lost_reason
-from crewserve.storage.mapping import to_changes, to_execution, to_row
+from crewserve.storage.mapping import CHANGING, to_changes, to_execution, to_row
+from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import CLAIMABLE, executions
 from crewserve.storage.writer import Writer
 
-_INSERT = insert(executions)
 _GET = select(executions).where(executions.c.id == bindparam("key"))
 _REPLACE = update(executions).where(
     executions.c.id == bindparam("key"),
@@ -40,18 +41,30 @@ _REPLACE = update(executions).where(
 class SqlStore:
     """`ExecutionStore` on whatever database *writer* writes to."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, dialect: Dialect) -> None:
         self._writer = writer
+        self._insert = Prepared(insert(executions), dialect, executions.c.keys())
+        self._update = Prepared(_REPLACE, dialect, CHANGING)
 
     def add(self, execution: Execution) -> Future[None]:
         row = to_row(execution)
-        return self._writer.submit(lambda connection: _add(connection, row))
+
+        def run(connection: Connection) -> None:
+            self._insert.run(connection, row)
+
+        return self._writer.submit(run)
 
     def current(self, execution_id: ExecutionId) -> Future[Execution]:
         return self._writer.submit(lambda connection: _get(connection, execution_id))
 
     def replace(self, before: Execution, after: Execution) -> Future[None]:
-        return self._writer.submit(lambda connection: _replace(connection, before, after))
+        return self._writer.submit(lambda connection: self._replace(connection, before, after))
+
+    def _replace(self, connection: Connection, before: Execution, after: Execution) -> None:
+        guard = {"key": before.id, "old_fence": before.fence, "old_status": before.status}
+        written = self._update.run(connection, {**to_changes(after), **guard})
+        if written.rowcount != 1:
+            raise StaleExecution(before.id)
 
     def claim(
         self,
@@ -98,7 +111,7 @@ class SqlStore:
             for row in connection.execute(statement).all():
                 before = to_execution(row)
                 after = apply(before, LeaseExpired(lease_lost_reason(before, lost)), now=now)
-                _replace(connection, before, after)
+                self._replace(connection, before, after)
                 reaped.append(after)
             return reaped
 
@@ -108,22 +121,11 @@ class SqlStore:
         return self._writer.submit(lambda connection: _delete(connection, execution_id))
 
 
-def _add(connection: Connection, row: Mapping[str, object]) -> None:
-    connection.execute(_INSERT, row)
-
-
 def _get(connection: Connection, execution_id: ExecutionId) -> Execution:
     row = connection.execute(_GET, {"key": execution_id}).one_or_none()
     if row is None:
         raise ExecutionNotFound(execution_id)
     return to_execution(row)
-
-
-def _replace(connection: Connection, before: Execution, after: Execution) -> None:
-    guard = {"key": before.id, "old_fence": before.fence, "old_status": before.status}
-    written = connection.execute(_REPLACE, {**to_changes(after), **guard})
-    if written.rowcount != 1:
-        raise StaleExecution(before.id)
 
 
 def _claim(

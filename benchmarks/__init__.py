@@ -1,0 +1,1 @@
+"""Measures crewserve against the design that its specification describes."""
