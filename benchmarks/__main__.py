@@ -1,8 +1,10 @@
 """Measure crewserve and the baseline in turn: `python -m benchmarks [--rounds 3] [--write]`."""
 
 import argparse
+import asyncio
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -49,6 +51,8 @@ def main() -> int:
     except MeasurementFailed as error:
         print(f"error: {error}", *getattr(error, "__notes__", []), sep="\n", file=sys.stderr)
         return 1
+    except asyncio.CancelledError:
+        return 130
     text = f"{ABOUT}\n{_machine(arguments.rounds)}\n\n{table(rounds)}\n"
     print(text)
     if arguments.write:
@@ -58,6 +62,7 @@ def main() -> int:
 
 async def _rounds(count: int, names: Sequence[str]) -> list[Round]:
     rounds: list[Round] = []
+    _stop_servers_when_terminated()
     DATA.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=DATA) as folder:
         async with provider(Path(folder)) as provider_port:
@@ -69,6 +74,12 @@ async def _rounds(count: int, names: Sequence[str]) -> list[Round]:
                     figures[subject.name] = await _measured(subject, place, provider_port, names)
                 rounds.append(figures)
     return rounds
+
+
+def _stop_servers_when_terminated() -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def _measured(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xllamacpp import CommonParams, Server, ggml_type
 
-from crewserve.crew.processes import NICENESS, die_with_parent
+from crewserve.crew.processes import die_with_parent, yield_to_the_api
 
 MODEL_NAME = "smollm2-135m"
 PARALLEL_REQUESTS = 4
@@ -30,7 +30,7 @@ def main() -> None:
     parent = os.getppid()
     announcement = _take_standard_output()
     die_with_parent(parent)
-    os.nice(NICENESS)
+    yield_to_the_api()
     api_key = sys.stdin.readline().strip()
     try:
         server = _serve(Path(sys.argv[1]), api_key=api_key)

@@ -12,7 +12,6 @@ OWNER: Final = "CREWSERVE_OWNER"
 """Environment variable that every process of a flow inherits: the supervisor it belongs to."""
 
 NICENESS: Final = 10
-"""Flows yield to the API and its supervisor: requests stay quick while all cores compute."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -24,6 +23,18 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the kernel knew
         os._exit(1)
+
+
+def yield_to_the_api() -> None:
+    """Requests stay quick while flows use all cores.
+
+    As a batch process it does not interrupt others when it wakes up: in a burst of 1,000 short
+    executions on two cores that raised submissions from 400 to 600 a second, and executions from
+    30 to 44.
+    """
+    os.nice(NICENESS)
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def adopt_orphans() -> None:

@@ -19,7 +19,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from crewserve.crew import pages, wire
-from crewserve.crew.processes import NICENESS, adopt_orphans, children, die_with_parent, kill
+from crewserve.crew.processes import (
+    adopt_orphans,
+    children,
+    die_with_parent,
+    kill,
+    yield_to_the_api,
+)
 from crewserve.crew.wire import Message
 
 
@@ -141,7 +147,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     die_with_parent(int(sys.argv[2]))
     adopt_orphans()
-    os.nice(NICENESS)
+    yield_to_the_api()
     for expected in ("This process .* is multi-threaded", "lancedb fork support"):
         warnings.filterwarnings("ignore", expected)
     started = time.perf_counter()
