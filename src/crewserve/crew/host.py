@@ -152,6 +152,7 @@ class ForkingHost:
             preload=refs,
             environment=self.plan.environment,
             log_file=self.plan.log_file,
+            notes=self.plan.storage / "preload.json",
             on_exit=self._child_ended,
         )
 

@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import tempfile
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 from crewserve.crew.internals import silence_console
@@ -19,11 +21,29 @@ SECONDS: Final = 20
 """The copy is killed after this time; then first runs are slower, and nothing else."""
 
 
-def preload() -> None:
-    """Import what a first run would import. Failures do not matter here."""
-    for name in _rehearsed():
+def preload(notes: Path) -> None:
+    """Import what a first run would import. Failures do not matter here.
+
+    *notes* keeps the list for the next start with the same CrewAI and Python.
+    """
+    names = _noted(notes) or _rehearsed()
+    for name in names:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    with contextlib.suppress(OSError):
+        notes.write_text(json.dumps({"of": _versions(), "modules": names}))
+
+
+def _noted(notes: Path) -> list[str]:
+    try:
+        found = json.loads(notes.read_text())
+    except (OSError, ValueError):
+        return []
+    return list(found["modules"]) if found.get("of") == _versions() else []
+
+
+def _versions() -> str:
+    return f"crewai {version('crewai')}, openai {version('openai')}, Python {sys.version}"
 
 
 def _rehearsed() -> list[str]:

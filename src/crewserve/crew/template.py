@@ -17,6 +17,7 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from crewserve.crew import pages, wire
 from crewserve.crew.processes import (
@@ -122,7 +123,7 @@ def _boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def load(paths: list[str], refs: list[str]) -> list[str]:
+def load(paths: list[str], refs: list[str], notes: Path) -> list[str]:
     """Import CrewAI, the flows, and what a first run needs.
 
     Returns the refs that must not be imported in a template: they made the process unfit for
@@ -132,7 +133,7 @@ def load(paths: list[str], refs: list[str]) -> list[str]:
     from crewserve.crew import child, internals, premade, rehearsal  # noqa: F401, PLC0415  # takes seconds
     from crewserve.crew.loading import FlowNotLoaded, load  # noqa: PLC0415
 
-    rehearsal.preload()
+    rehearsal.preload(notes)
     for ref in refs:
         with suppress(FlowNotLoaded):  # the validator says why
             load(ref).flow_definition()  # read from its source once, kept on the class
@@ -152,7 +153,7 @@ def main() -> None:
         warnings.filterwarnings("ignore", expected)
     started = time.perf_counter()
     request: Message = wire.decode(control.recv(wire.MAX_PACKET))
-    unfit = load(request["paths"], request["preload"])
+    unfit = load(request["paths"], request["preload"], Path(request["notes"]))
     if unfit:
         control.sendall(wire.encode({"unfit": unfit}))
         return

@@ -47,6 +47,7 @@ class TemplateLink:
         preload: Sequence[str],
         environment: Mapping[str, str],
         log_file: Path,
+        notes: Path,
         on_exit: Callable[[ChildLink], None],
     ) -> "TemplateLink":
         """Returns when it is ready to fork. Raises: TemplateDied, UnfitModules."""
@@ -68,15 +69,15 @@ class TemplateLink:
             )
         link = cls(process, ours, {}, on_exit)
         try:
-            await link._load(paths, preload)  # our own
+            await link._load({"paths": paths, "preload": preload, "notes": str(notes)})  # our own
         except BaseException:
             link.kill()
             raise
         return link
 
-    async def _load(self, paths: Sequence[str], preload: Sequence[str]) -> None:
+    async def _load(self, request: Message) -> None:
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self.control, wire.encode({"paths": paths, "preload": preload}))
+        await loop.sock_sendall(self.control, wire.encode(request))
         packet = await self._receive()
         if not packet:
             raise TemplateDied("The template process ended while it was loading")
