@@ -146,6 +146,7 @@ class ForkingHost:
 
     async def _start_template(self) -> TemplateLink:
         self.plan.storage.mkdir(parents=True, exist_ok=True)
+        log.info("Loading CrewAI and the flows; what is accepted meanwhile starts afterwards")
         refs = sorted({flow.ref for flow in self.plan.flows()} - self._late)
         return await TemplateLink.start(
             paths=self.plan.paths,
