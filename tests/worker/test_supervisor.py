@@ -13,7 +13,7 @@ from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.status import Status
-from crewserve.ports import Finished
+from crewserve.ports import Finished, Outcome
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, an_execution
 from crewserve.testing.fakes import FakeHost, FrozenClock
@@ -128,6 +128,18 @@ async def test_a_failure_is_recorded_as_it_is() -> None:
     failure = Failure(code=FailureCode.FLOW_ERROR, message="boom", step="write")
     async with a_desk(host=FakeHost(outcome=failure)) as desk:
         assert (await desk.until(await desk.submit(), Status.FAILED)).failure == failure
+
+
+async def test_a_defect_of_the_host_ends_the_execution_and_tells_nothing_of_itself() -> None:
+    class BrokenHost(FakeHost):
+        async def run(self, flow: FlowSpec, execution: Execution) -> Outcome:
+            raise KeyError("secret detail")
+
+    async with a_desk(host=BrokenHost()) as desk:
+        failed = await desk.until(await desk.submit(), Status.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.code is FailureCode.WORKER_LOST
+    assert "secret" not in failed.failure.message
 
 
 async def test_no_more_run_than_there_are_slots() -> None:

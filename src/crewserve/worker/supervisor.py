@@ -117,6 +117,10 @@ class Supervisor:
                 raise
             await self._record(execution, HandedBack())
             raise
+        except Exception:  # a defect of ours must not leave the execution without an end
+            log.exception("Execution %s could not be run", execution.id)
+            message = "The server failed while it ran this execution; its log says why"
+            event = Raised(Failure(code=FailureCode.WORKER_LOST, message=message))
         await self._record(execution, event)
 
     async def _record(self, execution: Execution, event: Event) -> None:
