@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 pytestmark = [
     pytest.mark.usefixtures("crewai"),
@@ -105,3 +106,45 @@ def test_a_flow_is_described_with_its_graph() -> None:
     }
     assert graph["nodes"][0]["description"] == "Where it begins."
     assert set(_input_schema(a_graph())["properties"]) == {"topic", "lines"}
+
+
+def test_a_validator_that_crashes_is_an_error_of_the_inputs() -> None:
+    from crewai.flow.flow import Flow
+
+    from crewserve.crew.describing import input_errors
+
+    class Crashing(BaseModel):
+        name: str = ""
+
+        @field_validator("name", mode="before")
+        @classmethod
+        def strip(cls, value: Any) -> Any:
+            return value.strip()
+
+    class Typed(Flow[Crashing]): ...
+
+    [error] = input_errors(Typed, {"name": 5})
+    assert "AttributeError" in error["message"]
+
+
+def test_a_flow_that_cannot_be_described_is_broken_and_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crewserve.crew.describing import describe
+
+    lines = (
+        "import os",
+        "from crewai.flow.flow import Flow",
+        "from pydantic import BaseModel",
+        "class Odd(BaseModel):",
+        '    x: "Undefined" = None',
+        "class OddFlow(Flow[Odd]): ...",
+        "class Missing: ...",
+    )
+    (tmp_path / "odd_module.py").write_text("\n".join(lines))
+    (tmp_path / "leaky_module.py").write_text("import os\nraise OSError(os.environ['DB_PASSWORD'])")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("DB_PASSWORD", "hunter2hunter2")
+    odd, leaky = describe("odd_module:OddFlow"), describe("leaky_module:Flow")
+    assert (odd["health"], leaky["health"]) == ("broken", "broken")
+    assert "hunter2" not in str(leaky)

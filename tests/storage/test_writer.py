@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -72,3 +73,21 @@ def test_closing_commits_what_was_asked_for_and_refuses_the_rest(writer: Writer)
     assert all(future.done() for future in futures)
     with pytest.raises(StorageUnavailable):
         writer.submit(count).result(0)
+
+
+async def test_cancelling_who_waits_harms_neither_the_write_nor_later_ones(writer: Writer) -> None:
+    held, go = Event(), Event()
+
+    def hold(_: Connection) -> None:
+        held.set()
+        assert go.wait(10)
+
+    blocking, waiting = writer.submit(hold), writer.submit(insert(1))
+    waiter = asyncio.ensure_future(asyncio.wrap_future(waiting))
+    await asyncio.to_thread(held.wait, 10)
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    go.set()
+    blocking.result(10)
+    waiting.result(10)
+    assert writer.submit(count).result(10) == 1

@@ -1,6 +1,9 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from crewserve.domain.ids import WorkerName
 from crewserve.domain.status import Status
@@ -66,3 +69,13 @@ def test_a_later_process_with_the_same_pid_is_another() -> None:
 
 def test_nothing_is_known_of_processes_on_other_hosts() -> None:
     assert not is_gone(WorkerName("elsewhere:1:0:00"))
+
+
+def test_a_process_is_not_gone_because_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = new_name()
+
+    def fail(_: Path) -> str:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert not is_gone(name)

@@ -195,3 +195,13 @@ async def test_the_watchdog_hears_of_every_renewal_with_nothing_held_too() -> No
     async with a_desk() as desk:
         await desk.supervisor.leases._renew()
     assert len(desk.host.deadlines) == 1
+
+
+async def test_a_result_model_that_crashes_is_an_invalid_output() -> None:
+    def crash(state: Mapping[str, Any]) -> Any:
+        return state["missing"]
+
+    async with a_desk(replace(POEM, shape_result=crash)) as desk:
+        failed = await desk.until(await desk.submit(), Status.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.code is FailureCode.INVALID_OUTPUT

@@ -1,10 +1,12 @@
 """What the poem flow takes and gives."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class PoemFlowRequest(BaseModel):
     """Request parameters of the poem flow."""
+
+    model_config = ConfigDict(extra="forbid")
 
     sentence_count: int | None = Field(
         default=None,

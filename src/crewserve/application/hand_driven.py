@@ -14,6 +14,7 @@ from crewserve.domain.errors import ExecutionNotFound
 from crewserve.domain.execution import Claimed, Driver, Event, Execution, Raised, Returned, apply
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.redaction import redact
 from crewserve.domain.status import Status
 from crewserve.ports import Clock, ExecutionStore, Held, NewId
 
@@ -98,7 +99,7 @@ class HandDriven:
                 ended: list[Event] = [Returned(result)]
                 return [started, *ended] if before.status is Status.PENDING else ended
             case Status.FAILED:
-                message = error or "The flow failed without saying why"
+                message = redact(error or "The flow failed without saying why")
                 return [Raised(Failure(code=FailureCode.FLOW_ERROR, message=message))]
             case _:
                 raise ValueError(f"A hand-driven execution cannot be set to {status}")

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import gc
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
     listener = _listen(settings.api_host, settings.api_port)
     _prepare(settings)
     settings.pass_on()
+    _allow_many_connections()
     config = uvicorn.Config(
         app,
         reload=reload,
@@ -71,6 +73,7 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
     print(f"crewserve: {_url(listener)}  (documentation: {_url(listener)}/docs)", flush=True)
     server = uvicorn.Server(config)
     if reload:
+        listener.set_inheritable(True)
         ChangeReload(config, target=server.run, sockets=[listener]).run()
         return
     _load_without_collecting(config)
@@ -106,8 +109,13 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise _cannot_listen(host, port, error) from error
-    listener.set_inheritable(True)
     return listener
+
+
+def _allow_many_connections() -> None:
+    """Each client and each running execution takes a descriptor; 1024 are soon used up."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> CannotStart:

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from crewserve.crew import wire
 from crewserve.crew.describing import describe, input_errors
 from crewserve.crew.internals import flush_events, silence_console
-from crewserve.crew.loading import FlowNotLoaded, load
+from crewserve.crew.loading import FlowNotLoaded, explain, load
 from crewserve.crew.processes import die_with_parent
 from crewserve.crew.running import run
 from crewserve.crew.wire import Message
@@ -132,4 +132,4 @@ def _answer(message: Message) -> Message:
     try:
         return {"errors": input_errors(load(message["validate"]), message["inputs"])}
     except FlowNotLoaded as error:
-        return {"broken": str(error)}
+        return {"broken": explain(error).message}

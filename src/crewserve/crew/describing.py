@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
+from crewserve.crew.environment import redacted
 from crewserve.crew.internals import FlowClass, state_model
-from crewserve.crew.loading import FlowNotLoaded, explain, load
+from crewserve.crew.loading import FlowNotLoaded, LoadError, explain, load
 from crewserve.crew.wire import Message
 
 SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".json", ".toml", ".md", ".txt"})
@@ -21,10 +23,18 @@ SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".json", ".toml", ".md", ".
 def describe(ref: str) -> Message:
     """The fields of `FlowDescription`, as JSON data."""
     try:
-        flow = load(ref)
+        return _described(load(ref))
     except FlowNotLoaded as error:
         reason = explain(error)
-        return {"health": "broken", "error": reason.message, "traceback": reason.traceback}
+    except Exception as error:  # noqa: BLE001  # a state model may be wrong in any way
+        reason = LoadError(
+            message=redacted(f"its state model cannot be used: {type(error).__name__}: {error}"),
+            traceback=redacted("".join(format_exception(error))),
+        )
+    return {"health": "broken", "error": reason.message, "traceback": reason.traceback}
+
+
+def _described(flow: FlowClass) -> Message:
     graph = _graph(flow)
     return {
         "health": "ready",
@@ -51,6 +61,9 @@ def input_errors(flow: FlowClass, inputs: Mapping[str, Any]) -> list[dict[str, s
             }
             for found in error.errors(include_url=False, include_input=False)
         ]
+    except Exception as error:  # noqa: BLE001  # validators are user code
+        message = redacted(f"{type(error).__name__}: {error}")
+        return [{"field": "", "message": message, "type": "validator_failed"}]
     return []
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from crewserve.domain.redaction import redact
+
 QUIET: Final = {
     "CREWAI_DISABLE_TELEMETRY": "true",
     "CREWAI_TRACING_ENABLED": "false",
@@ -55,6 +57,11 @@ def restore(before: Mapping[str, str]) -> None:
 def certificate_file() -> str | None:
     """The file of trusted certificates that the deployer names, if any."""
     return os.environ.get("SSL_CERT_FILE")
+
+
+def redacted(text: str) -> str:
+    """*text* without secrets, and without half characters, which no JSON can carry."""
+    return redact(text, secrets()).encode(errors="backslashreplace").decode()
 
 
 def secrets() -> list[str]:

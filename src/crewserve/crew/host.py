@@ -136,13 +136,21 @@ class ForkingHost:
                 continue
             except TemplateDied as error:
                 log.error("%s; its log is %s", error, self.plan.log_file)
+            except Exception:  # the server would look healthy and never run anything again
+                log.exception("The template process could not be started")
             else:
                 failures = 0
-                await self._serve(template)
-                log.error("The template process ended; its log is %s", self.plan.log_file)
+                await self._serve_and_survive(template)
             wait = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
             failures += 1
             await asyncio.sleep(wait)
+
+    async def _serve_and_survive(self, template: TemplateLink) -> None:
+        try:
+            await self._serve(template)
+            log.error("The template process ended; its log is %s", self.plan.log_file)
+        except Exception:  # the same: begin again with a new template
+            log.exception("The template process could not be served")
 
     async def _start_template(self) -> TemplateLink:
         self.plan.storage.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from traceback import format_exception
 
 from crewai.flow.flow import Flow
 
+from crewserve.crew.environment import redacted
 from crewserve.crew.internals import FlowClass
 
 
@@ -42,7 +43,9 @@ def load(ref: str) -> FlowClass:
 
 def explain(error: FlowNotLoaded) -> LoadError:
     cause = error.__cause__ or error
-    return LoadError(message=str(error), traceback="".join(format_exception(cause)))
+    return LoadError(
+        message=redacted(str(error)), traceback=redacted("".join(format_exception(cause)))
+    )
 
 
 def _is_flow_of(module_name: str, value: object) -> bool:

@@ -12,12 +12,11 @@ from crewai.execution import set_execution_uuid
 from crewai.flow.flow import Flow
 from pydantic import BaseModel
 
-from crewserve.crew import environment
 from crewserve.crew.describing import input_errors
+from crewserve.crew.environment import redacted
 from crewserve.crew.internals import FlowClass, raw_state, silence_console, state_model
 from crewserve.crew.loading import FlowNotLoaded, explain, load
 from crewserve.crew.wire import Message
-from crewserve.domain.redaction import redact
 
 STEP_THREADS: Final = 64
 """CrewAI runs every synchronous step in the loop's default executor, which on a small machine has
@@ -117,18 +116,12 @@ def _failure(
     step: str | None = None,
     traceback: str | None = None,
 ) -> Message:
-    secrets = environment.secrets()
     return {
         "failure": {
             "code": code,
-            "message": _shown(message, secrets),
+            "message": redacted(message),
             "type": type_,
             "step": step,
-            "traceback": _shown(traceback[-MAX_TRACEBACK:], secrets) if traceback else None,
+            "traceback": redacted(traceback[-MAX_TRACEBACK:]) if traceback else None,
         }
     }
-
-
-def _shown(text: str, secrets: list[str]) -> str:
-    """Without secrets, and without half characters, which no JSON can carry."""
-    return redact(text, secrets).encode(errors="backslashreplace").decode()

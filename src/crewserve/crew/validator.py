@@ -77,9 +77,9 @@ class Validator:
             except (ChildDied, TimeoutError) as error:
                 self._child = None
                 self.template.end(child)
+                how = "crashed" if isinstance(error, ChildDied) else "takes too long"
                 raise NotReady(
-                    f"The inputs could not be checked: the state model of {flow.name} did not "
-                    f"answer within {ANSWER_SECONDS:.0f} s",
+                    f"The inputs could not be checked: the state model of {flow.name} {how}",
                     retry_after=timedelta(seconds=5),
                 ) from error
         if "broken" in answer:

@@ -128,4 +128,4 @@ class StorageUnavailable(CrewserveError):
     code = "storage_unavailable"
 
     def __init__(self) -> None:
-        super().__init__("The database does not accept writes now; nothing was stored")
+        super().__init__("The database cannot be used now; nothing was stored")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import to_json
 
 from crewserve.domain.errors import FieldError, InvalidInputs
@@ -83,7 +83,12 @@ def flow_router(
 def _shape(result: type[BaseModel]) -> Callable[[Mapping[str, Any]], Any]:
     def shape(state: Mapping[str, Any]) -> Any:
         fields = {name: state[name] for name in result.model_fields if name in state}
-        return result.model_validate(fields).model_dump(mode="json")
+        try:
+            return result.model_validate(fields).model_dump(mode="json")
+        except ValidationError as error:  # whose own text would show the state
+            found = error.errors(include_input=False, include_context=False)
+            wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
+            raise ValueError("; ".join(wrong)) from None
 
     return shape
 

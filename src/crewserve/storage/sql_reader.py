@@ -1,13 +1,17 @@
 """The reading side on a SQL database."""
 
 import asyncio
+import logging
+import sqlite3
 from collections import namedtuple
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, Select, bindparam, select
+from sqlalchemy.exc import DBAPIError
 
-from crewserve.domain.errors import ExecutionNotFound
+from crewserve.domain.errors import ExecutionNotFound, StorageUnavailable
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.ports import ExecutionQuery
@@ -15,7 +19,19 @@ from crewserve.storage.mapping import to_execution
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import executions
 
+log = logging.getLogger(__name__)
+
 _OWNERS = select(executions.c.lease_owner).where(executions.c.lease_expires_at.is_not(None))
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Tell whatever the database says as `StorageUnavailable`."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        log.error("The database refused a read: %s", error)
+        raise StorageUnavailable from error
 
 
 class _ByKey:
@@ -64,7 +80,8 @@ class SqliteReader:
         self._by_key.close()
 
     async def get(self, execution_id: ExecutionId) -> Execution:
-        row = self._by_key.read(execution_id)
+        with unavailable():
+            row = self._by_key.read(execution_id)
         if row is None:
             raise ExecutionNotFound(execution_id)
         return to_execution(row)
@@ -73,14 +90,14 @@ class SqliteReader:
         return await asyncio.to_thread(self._page, page_statement(query))
 
     def _page(self, statement: "Select[tuple[object, ...]]") -> Sequence[Execution]:
-        with self._engine.connect() as connection:
+        with unavailable(), self._engine.connect() as connection:
             return [to_execution(row) for row in connection.execute(statement)]
 
     async def owners(self) -> Collection[WorkerName]:
         return await asyncio.to_thread(self._owners)
 
     def _owners(self) -> Collection[WorkerName]:
-        with self._engine.connect() as connection:
+        with unavailable(), self._engine.connect() as connection:
             return {WorkerName(owner) for owner in connection.execute(_OWNERS.distinct()).scalars()}
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-BUSY_SECONDS: Final = 30
+BUSY_SECONDS: Final = 10
 """How long a write waits for a writer in another process before it fails."""
 
 

@@ -54,6 +54,7 @@ class Writer:
     def submit(self, run: Callable[[Connection], T]) -> "Future[T]":
         """Have *run* executed in a transaction; the future resolves after its commit."""
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # whoever waits may be cancelled, a write may not
         if self._closed:
             future.set_exception(StorageUnavailable())
         else:
@@ -81,11 +82,17 @@ class Writer:
         return False
 
     def _commit(self, batch: list[_Write]) -> None:
+        began = False
         try:
             with self._engine.begin() as connection:
+                began = True
                 results = [write.run(connection) for write in batch]
         except Exception as error:  # noqa: BLE001  # whatever it was, its owner is told below
-            self._commit_apart(batch, error)
+            self._commit_apart(batch if began else [], error)
+            for write in (
+                [] if began else batch
+            ):  # locked by another process: waiting once is enough
+                write.future.set_exception(_shown(error))
             return
         for write, result in zip(batch, results, strict=True):
             write.future.set_result(result)

@@ -17,17 +17,23 @@ def new_name() -> WorkerName:
 def is_gone(name: WorkerName) -> bool:
     """Whether *name* was a process of this machine and certainly runs no more."""
     host, pid, started, _ = name.rsplit(":", 3)
-    return host == socket.gethostname() and started != "" and _started(int(pid)) != started
+    found = _started(int(pid))
+    return host == socket.gethostname() and "" not in (started, found) and found != started
 
 
 def _started(pid: int) -> str:
-    """Ticks from boot to the start of *pid*, with the boot's id; empty where nobody tells."""
+    """Ticks from boot to the start of *pid*, with the boot's id.
+
+    ``none`` when there is no such process, empty when nobody tells.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return "none"
+    except OSError:
+        return ""
     return "none" if fields[0] in "ZX" else f"{fields[19]}@{boot}"

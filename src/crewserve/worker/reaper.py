@@ -35,7 +35,7 @@ class Reaper:
         while True:
             try:
                 await self.reap()
-            except StorageUnavailable as error:
+            except (StorageUnavailable, OSError) as error:
                 log.error("%s; the reaper tries again", error)
             await asyncio.sleep(EVERY_SECONDS)
 

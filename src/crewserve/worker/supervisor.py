@@ -14,6 +14,7 @@ from crewserve.domain.execution import Event, Execution, HandedBack, Raised, Ret
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import WorkerName
+from crewserve.domain.redaction import redact
 from crewserve.ports import Clock, ExecutionStore, FlowHost, Held, Outcome
 from crewserve.worker.leases import LeaseKeeper
 
@@ -146,6 +147,6 @@ def _event(flow: FlowSpec, outcome: Outcome) -> Event:
         return Returned(outcome.output)
     try:
         return Returned(flow.shape_result(outcome.state))
-    except ValueError as error:
-        message = f"The final state does not fit the result model: {error}"
+    except Exception as error:  # noqa: BLE001  # the result model's validators are user code
+        message = f"The final state does not fit the result model: {redact(str(error))}"
         return Raised(Failure(code=FailureCode.INVALID_OUTPUT, message=message))
