@@ -64,14 +64,15 @@ async def _rounds(count: int, names: Sequence[str]) -> list[Round]:
     rounds: list[Round] = []
     _stop_servers_when_terminated()
     DATA.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=DATA) as folder:
+    place = tempfile.TemporaryDirectory(prefix="run-", dir=DATA, ignore_cleanup_errors=True)
+    with place as folder:
         async with provider(Path(folder)) as provider_port:
             for number in range(1, count + 1):
                 figures: dict[str, Figures] = {}
                 order = (BASELINE, CREWSERVE) if number % 2 else (CREWSERVE, BASELINE)
                 for subject in order:
-                    place = Path(tempfile.mkdtemp(prefix=f"{subject.name}-", dir=folder))
-                    figures[subject.name] = await _measured(subject, place, provider_port, names)
+                    data = Path(tempfile.mkdtemp(prefix=f"{subject.name}-", dir=folder))
+                    figures[subject.name] = await _measured(subject, data, provider_port, names)
                 rounds.append(figures)
     return rounds
 
@@ -99,7 +100,7 @@ async def _measured(
 def _machine(rounds: int) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("crewai", "fastapi", "uvicorn"))
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {rounds} rounds, {_processor()}, {os.cpu_count()} cores, "
+        f"{datetime.now(UTC):%Y-%m-%d}, rounds: {rounds}, {_processor()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, {packages}."
     )
 

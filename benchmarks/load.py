@@ -39,7 +39,14 @@ class Connection:
     writer: asyncio.StreamWriter
 
     async def send(self, request: bytes) -> Answer:
-        self.writer.write(request)
+        """Raises: MeasurementFailed."""
+        try:
+            self.writer.write(request)
+            return await self._receive()
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise MeasurementFailed("The server closed a connection without an answer") from error
+
+    async def _receive(self) -> Answer:
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         _, found, rest = head.partition(b"\r\ncontent-length:")
         if not found:

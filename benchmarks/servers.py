@@ -81,7 +81,7 @@ async def provider(folder: Path) -> AsyncIterator[int]:
         await _answered(process, port)
         yield port
     finally:
-        await asyncio.to_thread(_stop, process)
+        _stop(process)
 
 
 @asynccontextmanager
@@ -103,7 +103,7 @@ async def running(subject: Subject, folder: Path, provider_port: int) -> AsyncIt
         error.add_note(_tail(folder / "server.log"))
         raise
     finally:
-        await asyncio.to_thread(_stop, process)
+        _stop(process)
 
 
 def _tail(log: Path) -> str:
@@ -138,6 +138,7 @@ def _start(
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Blocks: nothing else goes on by then, and a second signal cannot interrupt it half way."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_SECONDS)
