@@ -58,24 +58,8 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
     }
 
 
-CHANGING: Final = (
-    "status",
-    "available_at",
-    "started_at",
-    "completed_at",
-    "attempt",
-    "fence",
-    "lease_owner",
-    "lease_expires_at",
-    "cancel_requested_at",
-    "result",
-    "failure_code",
-    "failure_message",
-    "failure_type",
-    "failure_step",
-    "failure_traceback",
-)
-"""The columns of `to_changes`."""
+FIXED: Final = frozenset({"id", "flow", "driver", "inputs", "created_at", "max_attempts"})
+"""The columns that never change; `to_changes` has all others."""
 
 
 def to_changes(execution: Execution) -> Mapping[str, Any]:

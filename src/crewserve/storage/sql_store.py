@@ -25,7 +25,7 @@ from crewserve.domain.execution import Driver, Execution, LeaseExpired, apply
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import TERMINAL, Status
 from crewserve.ports import Held, lease_lost_reason
-from crewserve.storage.mapping import CHANGING, to_changes, to_execution, to_row
+from crewserve.storage.mapping import FIXED, to_changes, to_execution, to_row
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import CLAIMABLE, executions
 from crewserve.storage.writer import Writer
@@ -44,7 +44,8 @@ class SqlStore:
     def __init__(self, writer: Writer, dialect: Dialect) -> None:
         self._writer = writer
         self._insert = Prepared(insert(executions), dialect, executions.c.keys())
-        self._update = Prepared(_REPLACE, dialect, CHANGING)
+        changing = [name for name in executions.c.keys() if name not in FIXED]  # noqa: SIM118
+        self._update = Prepared(_REPLACE, dialect, changing)
 
     def add(self, execution: Execution) -> Future[None]:
         row = to_row(execution)

@@ -87,23 +87,19 @@ class Writer:
             with self._engine.begin() as connection:
                 began = True
                 results = [write.run(connection) for write in batch]
-        except Exception as error:  # noqa: BLE001  # whatever it was, its owner is told below
-            self._commit_apart(batch if began else [], error)
-            for write in (
-                [] if began else batch
-            ):  # locked by another process: waiting once is enough
-                write.future.set_exception(_shown(error))
+        except Exception as error:  # noqa: BLE001  # whatever it was, its owner is told
+            self._fail(batch, error, alone=not began or len(batch) == 1)
             return
         for write, result in zip(batch, results, strict=True):
             write.future.set_result(result)
 
-    def _commit_apart(self, batch: list[_Write], error: Exception) -> None:
-        """One of them failed and undid all: let each succeed or fail for itself."""
-        if len(batch) == 1:
-            batch[0].future.set_exception(_shown(error))
-            return
+    def _fail(self, batch: list[_Write], error: Exception, *, alone: bool) -> None:
+        """Tell the owners; but if one of several undid all, let each succeed or fail for itself."""
         for write in batch:
-            self._commit([write])
+            if alone:  # or there was no transaction at all: locked, and waiting once is enough
+                write.future.set_exception(_shown(error))
+            else:
+                self._commit([write])
 
 
 def _shown(error: Exception) -> Exception:
