@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ClauseElement, Engine, text
+from sqlalchemy import ClauseElement, Engine, event, text
 from sqlalchemy.dialects import sqlite
 
 from crewserve.domain.ids import FlowName, WorkerName
@@ -14,7 +14,7 @@ from crewserve.domain.status import Status
 from crewserve.ports import ExecutionQuery, Held
 from crewserve.storage.schema import migrate
 from crewserve.storage.sql_reader import page_statement
-from crewserve.storage.sql_store import _abandoned, _claim, _renew
+from crewserve.storage.sql_store import _CLAIM, _abandoned, _renew
 from crewserve.storage.sqlite import open_sqlite_for_writing
 from crewserve.testing.builders import NOW, a_new_id
 
@@ -52,7 +52,15 @@ def test_a_page_reads_an_index_in_order(
 
 
 def test_claiming_reads_only_what_can_be_claimed(engine: Engine) -> None:
-    found = plan(engine, _claim(ANN, [POEM], 4, NOW + timedelta(seconds=30), NOW))
+    sent: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *call: sent.append((call[2], call[3])))
+    expiry = NOW + timedelta(seconds=30)
+    values = {"flows": [POEM], "most": 4, "owner": ANN, "expiry": expiry, "now": NOW}
+    with engine.connect() as connection:
+        connection.execute(_CLAIM, values).all()
+        statement, parameters = sent[-1]
+        rows = connection.exec_driver_sql(f"explain query plan {statement}", parameters)
+        found = " | ".join(row.detail for row in rows)
     assert "ix_executions_claimable" in found
     assert "TEMP B-TREE FOR ORDER BY" not in found
 

@@ -13,10 +13,9 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from crewai.flow.flow import Flow, start
-from pydantic import BaseModel
 
 from crewserve.crew import wire
 from crewserve.crew.describing import describe, input_errors
@@ -27,14 +26,12 @@ from crewserve.crew.running import run
 from crewserve.crew.wire import Message
 from crewserve.crew.workspace import Workspace, count_open_files, is_clean
 
-
-class _State(BaseModel):
-    """CrewAI makes a class of its own from a flow's state model, for every flow."""
-
-    done: bool = False
+IDLE_SECONDS: Final = 0.2
+"""A process that waits so long for its first execution warms up: while others wait for theirs,
+there is no time for that."""
 
 
-class _WarmUp(Flow[_State]):
+class _WarmUp(Flow):  # type: ignore[type-arg]  # state is a dict
     """Does nothing, once: threads start, pages are copied, caches fill."""
 
     @start()
@@ -48,7 +45,7 @@ def main(connection: socket.socket, parent: int) -> NoReturn:
     try:
         _detach(parent)
         connection.sendall(wire.encode({"hello": os.getpid()}))
-        if not _has_message(connection):
+        if not _has_message_soon(connection):
             _warm_up()
         _serve(connection)
         code = 0
@@ -64,12 +61,12 @@ def _detach(parent: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     random.seed()
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()  # else all children would draw the same numbers
+    if numpy_random := sys.modules.get("numpy.random"):  # loaded only when it is used
+        numpy_random.seed()  # else all children would draw the same numbers
 
 
-def _has_message(connection: socket.socket) -> bool:
-    return bool(select.select([connection], [], [], 0)[0])
+def _has_message_soon(connection: socket.socket) -> bool:
+    return bool(select.select([connection], [], [], IDLE_SECONDS)[0])
 
 
 def _warm_up() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from crewai.events.event_bus import crewai_event_bus
 from crewai.flow.flow import Flow
+from crewai.flow.runtime import FlowState
 from pydantic import BaseModel
 
 FlowClass = type[Flow[Any]]
@@ -41,10 +42,32 @@ def state_model(flow: FlowClass) -> type[BaseModel] | None:
         if isinstance(found, BaseModel):
             return type(found)
         if inspect.isclass(found) and issubclass(found, BaseModel):
-            return found
+            return _models.get(found, found)
         if found is not None and not isinstance(found, TypeVar):
             return None
     return None
+
+
+def premake_state(flow: FlowClass) -> None:
+    """Make the class of the flow's state once, which CrewAI makes anew for every flow object.
+
+    It is the flow's model with an ``id``, as ``_create_initial_state`` builds it.
+    """
+    model = getattr(flow, "_initial_state_t", None)
+    if inspect.isclass(model) and issubclass(model, BaseModel) and not issubclass(model, FlowState):
+        with_id = type("StateWithId", (FlowState, model), {"__module__": model.__module__})
+        setattr(flow, "_initial_state_t", with_id)  # noqa: B010  # no checker knows it
+        _models[with_id] = model
+
+
+def state_class(flow: FlowClass) -> type[BaseModel] | None:
+    """The class that the flow's state will have: with an ``id``, if that was made before."""
+    made = getattr(flow, "_initial_state_t", None)
+    return made if made in _models else state_model(flow)
+
+
+_models: dict[type[BaseModel], type[BaseModel]] = {}
+"""The flow's own model of each premade class."""
 
 
 def _initial_state(flow: FlowClass) -> Any:

@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -96,10 +95,8 @@ class Pool:
 
     def forget(self, child: ChildLink) -> None:
         """It has ended."""
-        with suppress(ValueError):
-            self.fresh.remove(child)
-        for idle in self.used.values():
-            with suppress(ValueError):
+        for idle in (self.fresh, *self.used.values()):
+            if child in idle:
                 idle.remove(child)
 
     def dismiss_idle(self) -> None:

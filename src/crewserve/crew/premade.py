@@ -15,6 +15,7 @@ import certifi
 from pydantic import BaseModel
 
 from crewserve.crew.environment import certificate_file
+from crewserve.crew.internals import FlowClass, premake_state
 
 TLS_CONTEXTS: Final = 6
 """A language model's client takes two; each costs up to 60 ms, for parsing 140 certificates."""
@@ -35,7 +36,13 @@ def make() -> None:
     for ref in FLOWS:
         module, _, name = ref.partition(":")
         with suppress(Exception):
-            getattr(importlib.import_module(module), name).flow_definition()
+            flow(getattr(importlib.import_module(module), name))
+
+
+def flow(flow_class: FlowClass) -> None:
+    """What CrewAI finds out about a flow's class at its first use, or at every use."""
+    flow_class.flow_definition()  # read from its source once, kept on the class
+    premake_state(flow_class)
 
 
 def _incomplete(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

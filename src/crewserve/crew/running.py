@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from crewserve.crew.describing import input_errors
 from crewserve.crew.environment import redacted
-from crewserve.crew.internals import FlowClass, raw_state, silence_console, state_model
+from crewserve.crew.internals import FlowClass, raw_state, silence_console, state_class
 from crewserve.crew.loading import FlowNotLoaded, explain, load
 from crewserve.crew.wire import Message
 
@@ -66,7 +66,7 @@ def _construct(
     flow: FlowClass, inputs: Mapping[str, Any]
 ) -> tuple[Flow[Any], dict[str, Any] | None]:
     """A state model with required fields can only be built together with the inputs."""
-    model = state_model(flow)
+    model = state_class(flow)
     if model is not None and any(field.is_required() for field in model.model_fields.values()):
         return flow(initial_state=model.model_validate(dict(inputs))), None
     return flow(), dict(inputs)

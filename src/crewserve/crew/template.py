@@ -130,13 +130,14 @@ def load(paths: list[str], refs: list[str], notes: Path) -> list[str]:
     forking (an event was emitted, a thread was started), so this template must not be used.
     """
     sys.path[:0] = paths
-    from crewserve.crew import child, internals, premade, rehearsal  # noqa: F401, PLC0415  # takes seconds
+    from crewserve.crew import child, deferred, internals, premade, rehearsal  # noqa: F401, PLC0415  # takes seconds
     from crewserve.crew.loading import FlowNotLoaded, load  # noqa: PLC0415
 
+    deferred.install()
     rehearsal.preload(notes)
     for ref in refs:
         with suppress(FlowNotLoaded):  # the validator says why
-            load(ref).flow_definition()  # read from its source once, kept on the class
+            premade.flow(load(ref))
         if internals.bus_was_used() or internals.strange_threads(internals.AFTER_IMPORT):
             return [ref]
     premade.make()

@@ -36,6 +36,30 @@ _REPLACE = update(executions).where(
     executions.c.fence == bindparam("old_fence"),
     executions.c.status == bindparam("old_status"),
 )
+_OLDEST = (
+    select(executions.c.id)
+    .where(
+        CLAIMABLE,
+        executions.c.available_at <= bindparam("now"),
+        executions.c.flow.in_(bindparam("flows", expanding=True)),
+    )
+    .order_by(executions.c.available_at, executions.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (  # `apply(execution, Claimed(...))` as one statement, so that two claimers cannot meet
+    update(executions)
+    .where(executions.c.id.in_(_OLDEST))
+    .values(
+        status=Status.RUNNING,
+        attempt=executions.c.attempt + 1,
+        fence=executions.c.fence + 1,
+        started_at=bindparam("now"),
+        lease_owner=bindparam("owner"),
+        lease_expires_at=bindparam("expiry"),
+    )
+    .returning(*executions.c)
+)
 
 
 class SqlStore:
@@ -76,10 +100,16 @@ class SqlStore:
         lease_expires_at: datetime,
         now: datetime,
     ) -> Future[list[Execution]]:
-        statement = _claim(owner, flows, limit, lease_expires_at, now)
+        values = {
+            "flows": sorted(flows),
+            "most": limit,
+            "owner": owner,
+            "expiry": lease_expires_at,
+            "now": now,
+        }
 
         def run(connection: Connection) -> list[Execution]:
-            claimed = [to_execution(row) for row in connection.execute(statement)]
+            claimed = [to_execution(row) for row in connection.execute(_CLAIM, values)]
             return sorted(claimed, key=lambda execution: execution.id)
 
         return self._writer.submit(run)
@@ -127,40 +157,6 @@ def _get(connection: Connection, execution_id: ExecutionId) -> Execution:
     if row is None:
         raise ExecutionNotFound(execution_id)
     return to_execution(row)
-
-
-def _claim(
-    owner: WorkerName,
-    flows: Collection[FlowName],
-    limit: int,
-    lease_expires_at: datetime,
-    now: datetime,
-) -> Update:
-    """`apply(execution, Claimed(...))` as one statement, so that two claimers cannot meet."""
-    oldest = (
-        select(executions.c.id)
-        .where(
-            CLAIMABLE,
-            executions.c.available_at <= now,
-            executions.c.flow.in_(sorted(flows)),
-        )
-        .order_by(executions.c.available_at, executions.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return (
-        update(executions)
-        .where(executions.c.id.in_(oldest))
-        .values(
-            status=Status.RUNNING,
-            attempt=executions.c.attempt + 1,
-            fence=executions.c.fence + 1,
-            started_at=now,
-            lease_owner=owner,
-            lease_expires_at=lease_expires_at,
-        )
-        .returning(*executions.c)
-    )
 
 
 def _renew(
