@@ -148,3 +148,50 @@ def test_a_flow_that_cannot_be_described_is_broken_and_harms_no_other(
     odd, leaky = describe("odd_module:OddFlow"), describe("leaky_module:Flow")
     assert (odd["health"], leaky["health"]) == ("broken", "broken")
     assert "hunter2" not in str(leaky)
+
+
+PREMADE_STATE = """
+import warnings; warnings.simplefilter("ignore")
+from pydantic import BaseModel
+from crewai.flow.flow import Flow, start
+from crewserve.crew import internals
+from crewserve.crew.running import _construct, _state
+
+class State(BaseModel):
+    topic: str = "tea"
+
+class Required(BaseModel):
+    topic: str
+
+class Typed(Flow[State]):
+    @start()
+    def begin(self): return self.state.topic
+
+class Strict(Flow[Required]):
+    @start()
+    def begin(self): return self.state.topic
+
+as_crewai_does = Typed()
+for flow in (Typed, Strict):
+    internals.premake_state(flow)
+ours = Typed()
+print(type(ours._state) is type(Typed()._state), isinstance(ours._state, State))
+print(type(ours._state).model_fields.keys() == type(as_crewai_does._state).model_fields.keys())
+print(ours.state.id != Typed().state.id, internals.state_model(Typed) is State)
+flow, rest = _construct(Strict, {"topic": "sea"})
+print(_state(flow), rest)
+print(isinstance(flow._state, Required), internals.state_model(Strict) is Required)
+"""
+
+
+def test_a_state_whose_class_was_made_before_is_what_crewai_makes() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PREMADE_STATE], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines() == [
+        "True True",
+        "True",
+        "True True",
+        "{'topic': 'sea'} None",
+        "True True",
+    ]

@@ -43,9 +43,10 @@ class Executions:
     clock: Clock
 
     async def submit(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Execution:
-        """Check, record durably, then let a supervisor know.
+        """Check and record durably. When it returns, the execution survives a crash.
 
-        When it returns, the execution survives a crash.
+        The supervisor is told when the write is asked for: its claim waits in the same queue behind
+        it, and often shares the commit.
 
         Raises: FlowUnavailable, InvalidInputs, NotReady, StorageUnavailable.
         """
@@ -60,8 +61,9 @@ class Executions:
             created_at=now,
             available_at=now,
         )
-        await asyncio.wrap_future(self.store.add(execution))
+        added = self.store.add(execution)
         self.announce()
+        await asyncio.wrap_future(added)
         return execution
 
     async def _check(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> None:

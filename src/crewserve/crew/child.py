@@ -4,7 +4,6 @@ It starts as a copy of the template with everything imported. It warms up while 
 do, so that an execution that arrives later does not pay for CrewAI's first run in a process.
 """
 
-import asyncio
 import contextlib
 import os
 import random
@@ -12,6 +11,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -19,7 +19,7 @@ from crewai.flow.flow import Flow, start
 
 from crewserve.crew import wire
 from crewserve.crew.describing import describe, input_errors
-from crewserve.crew.internals import flush_events, silence_console
+from crewserve.crew.internals import flush_events
 from crewserve.crew.loading import FlowNotLoaded, explain, load
 from crewserve.crew.processes import die_with_parent
 from crewserve.crew.running import run
@@ -70,13 +70,9 @@ def _has_message_soon(connection: socket.socket) -> bool:
 
 
 def _warm_up() -> None:
-    with contextlib.suppress(Exception), asyncio.Runner() as runner:
-        runner.run(_warm_up_once())
-
-
-async def _warm_up_once() -> None:
-    silence_console()
-    await _WarmUp().kickoff_async()
+    with contextlib.suppress(Exception), tempfile.TemporaryDirectory() as folder:
+        work = {"execution_id": "warm-up", "inputs": {}, "folder": folder, "environment": {}}
+        _run({"run": f"{__name__}:{_WarmUp.__name__}", **work})
 
 
 def _serve(connection: socket.socket) -> None:
