@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent, fill
 
-from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from crewserve.domain.status import TRANSITIONS, Status
@@ -39,13 +38,9 @@ def _setting(field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    value = field.default
-    if value is None and SecretStr in (
-        field.annotation,
-        *getattr(field.annotation, "__args__", ()),
-    ):
+    if (field.alias or "").endswith("_API_KEY"):
         return "your_api_key_here"
-    return "" if value in (None, []) else str(value)
+    return "" if field.default in (None, []) else str(field.default)
 
 
 def state_machine() -> str:

@@ -1,6 +1,29 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.support import postgres
 
 settings.register_profile("crewserve", deadline=None, max_examples=60)
 settings.load_profile("crewserve")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A URL of a server: one that answers already, else one that is started for these tests."""
+    if url := postgres.running_server():
+        yield url
+        return
+    with postgres.private_server() as server:
+        yield server.url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A database of its own without tables."""
+    name = postgres.new_name()
+    yield postgres.create_database(name, on=postgres_server)
+    postgres.drop_database(name, on=postgres_server)

@@ -29,11 +29,9 @@ from crewserve.http.deps import ApiState, attach
 from crewserve.observability.logging import configure_logging
 from crewserve.ports import ExecutionReader, ExecutionStore
 from crewserve.settings import Settings, environment, export
+from crewserve.storage.database import Database, open_database
 from crewserve.storage.files import LocalFiles
-from crewserve.storage.schema import migrate
-from crewserve.storage.sql_reader import SqliteReader
 from crewserve.storage.sql_store import SqlStore
-from crewserve.storage.sqlite import open_sqlite, open_sqlite_for_writing
 from crewserve.storage.writer import Writer
 from crewserve.worker.identity import is_gone, new_name
 from crewserve.worker.leases import LeaseKeeper
@@ -84,13 +82,14 @@ def create_app(
 def prepare_storage(settings: Settings) -> None:
     """Make the data folder and bring the database up to date, before anything else starts.
 
-    Raises whatever makes that impossible.
+    Raises: DatabaseUnusable, or whatever else makes that impossible.
     """
-    engine = open_sqlite_for_writing(_folder(settings, "crewserve.db"))
+    _folder(settings, "").mkdir(parents=True, exist_ok=True)
+    database = _database(settings)
     try:
-        migrate(engine)
+        database.migrate()
     finally:
-        engine.dispose()
+        database.close()
 
 
 def quiet_crewai() -> None:
@@ -124,21 +123,19 @@ class Server:
             leases = LeaseKeeper(store, self.name, self.settings.lease, host.live_until, _now)
             await self._start_duties(stack, store, reader, host, leases)
             yield Parts(
-                executions=self._executions(store, reader, host),
+                executions=self._executions(store, reader, host, leases),
                 hand_driven=self._hand_driven(store, leases),
             )
 
     async def _open_storage(self, stack: AsyncExitStack) -> tuple[ExecutionStore, ExecutionReader]:
-        path = self._folder("crewserve.db")
-        writing, reading = open_sqlite_for_writing(path), open_sqlite(path)
-        stack.callback(reading.dispose)
-        stack.callback(writing.dispose)
-        await asyncio.to_thread(migrate, writing)
-        writer, reader = Writer(writing), SqliteReader(reading)
+        database = _database(self.settings)
+        stack.callback(database.close)
+        await asyncio.to_thread(database.migrate)
+        writer, reader = Writer(database.writing), database.reader()
         stack.callback(reader.close)
         writer.start()
         stack.callback(writer.close)
-        return SqlStore(writer, writing.dialect), reader
+        return SqlStore(writer, database.writing.dialect), reader
 
     async def _open_host(self, stack: AsyncExitStack) -> ForkingHost:
         storage = self._folder("storage")
@@ -185,6 +182,7 @@ class Server:
         supervisor = Supervisor(
             name=self.name,
             store=store,
+            reader=reader,
             host=host,
             catalog=self.catalog,
             leases=leases,
@@ -192,17 +190,30 @@ class Server:
             slots=self.settings.slots,
             has_memory=has_memory,
             lease=self.settings.lease,
+            drain=self.settings.drain,
             clock=_now,
         )
         await reaper.reap()
-        for name, duty in (("leases", leases.keep()), ("reaper", reaper.keep())):
+        duties = {"leases": leases.keep(), "reaper": reaper.keep(), **self._listening(leases)}
+        for name, duty in duties.items():
             stack.push_async_callback(_end, _begin(name, duty))
         supervising = _begin("supervisor", supervisor.keep())
-        stack.push_async_callback(asyncio.wait, [supervising])
-        stack.callback(supervisor.stop)
+        stack.push_async_callback(_drained, supervisor, supervising)
+
+    def _listening(self, leases: LeaseKeeper) -> Mapping[str, Coroutine[Any, Any, None]]:
+        """To other hosts, where there may be any."""
+        if not (url := _database_url(self.settings)):
+            return {}
+        from crewserve.storage.listener import PostgresListener  # noqa: PLC0415  # needs an extra
+
+        return {"listener": PostgresListener(url, self.engine.announce, leases.look).keep()}
 
     def _executions(
-        self, store: ExecutionStore, reader: ExecutionReader, host: ForkingHost
+        self,
+        store: ExecutionStore,
+        reader: ExecutionReader,
+        host: ForkingHost,
+        leases: LeaseKeeper,
     ) -> Executions:
         return Executions(
             store=store,
@@ -211,6 +222,7 @@ class Server:
             host=host,
             files=LocalFiles(self._folder("executions")),
             announce=self.engine.announce,
+            announce_cancel=leases.look,
             new_id=_new_id,
             clock=_now,
         )
@@ -220,7 +232,7 @@ class Server:
             store=store,
             owner=self.name,
             lease=self.settings.lease,
-            hold=lambda held: leases.hold(held, lambda: None),
+            hold=leases.hold,
             release=leases.release,
             new_id=_new_id,
             clock=_now,
@@ -246,10 +258,27 @@ async def _end(task: "asyncio.Task[None]") -> None:
     await asyncio.wait([task])
 
 
+async def _drained(supervisor: Supervisor, supervising: "asyncio.Task[None]") -> None:
+    """Let it finish what runs; a second signal ends the wait."""
+    loop = asyncio.get_running_loop()
+    supervisor.stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.hurry)
+    await asyncio.wait([supervising])
+
+
 def _stop_server_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()):
         log.critical("The %s failed; the server stops", task.get_name(), exc_info=error)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _database(settings: Settings) -> Database:
+    return open_database(_database_url(settings), _folder(settings, "crewserve.db"))
+
+
+def _database_url(settings: Settings) -> str | None:
+    return settings.database_url.get_secret_value() if settings.database_url else None
 
 
 def _folder(settings: Settings, name: str) -> Path:

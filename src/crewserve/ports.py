@@ -1,17 +1,26 @@
 """What the use cases and the worker need from the outside world."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from crewserve.domain.errors import FieldError
-from crewserve.domain.execution import Execution
-from crewserve.domain.failure import Failure
+from crewserve.domain.execution import (
+    Cancel,
+    Event,
+    Execution,
+    HandedBack,
+    LeaseExpired,
+    Raised,
+)
+from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowDescription, FlowSpec
+from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
+from crewserve.domain.step import Attempt, Step
 
 
 class Held(NamedTuple):
@@ -29,17 +38,39 @@ class ExecutionStore(Protocol):
     other threads with ``result()``.
     """
 
-    def add(self, execution: Execution) -> Future[None]: ...
+    def add(
+        self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
+    ) -> Future[None]:
+        """*steps* are those that it need not run again.
+
+        Of all executions that come with the same *key* within `KEPT`, only one is ever added.
+
+        Raises: KeyTaken.
+        """
+        ...
 
     def current(self, execution_id: ExecutionId) -> Future[Execution]:
         """Read after every write asked for before. Raises: ExecutionNotFound."""
         ...
 
-    def replace(self, before: Execution, after: Execution) -> Future[None]:
-        """Write *after* if status and fence still are as in *before*.
+    def change(
+        self,
+        execution_id: ExecutionId,
+        event: Event,
+        *,
+        now: datetime,
+        fence: int | None = None,
+    ) -> Future[Execution]:
+        """`apply` *event* to the record as it is now; answers with what it is then.
 
-        Raises: StaleExecution.
+        With *fence*, only while that attempt runs.
+
+        Raises: ExecutionNotFound, InvalidTransition, StaleExecution.
         """
+        ...
+
+    def record(self, held: Held, step: Step) -> Future[None]:
+        """Keep a finished step, while that attempt runs. Raises: StaleExecution."""
         ...
 
     def claim(
@@ -64,11 +95,11 @@ class ExecutionStore(Protocol):
         *,
         lease_expires_at: datetime,
         now: datetime,
-    ) -> Future[Mapping[Held, bool]]:
+    ) -> Future[Mapping[Held, Cancel | None]]:
         """Prolong exactly the leases in *held*; answer with those that still were *owner*'s.
 
-        The value says whether a cancel was requested. What is missing in the answer was lost:
-        its process must die and write nothing.
+        The value is the cancel that was requested. What is missing in the answer was lost: its
+        process must die and write nothing.
         """
         ...
 
@@ -106,6 +137,18 @@ class ExecutionReader(Protocol):
 
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]: ...
 
+    async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
+        """In the order in which they ended; empty also for an unknown id."""
+        ...
+
+    async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
+        """The oldest first; empty also for an unknown id."""
+        ...
+
+    async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
+        """Whatever its request was, and perhaps longer ago than `KEPT`."""
+        ...
+
     async def owners(self) -> Collection[WorkerName]:
         """Everybody who holds a lease, expired or not."""
         ...
@@ -119,7 +162,35 @@ class Finished:
     output: Any
 
 
-Outcome = Finished | Failure
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The flow ended by itself because it was asked to."""
+
+
+Outcome = Finished | Failure | Stopped
+
+
+class EndedAttempt(NamedTuple):
+    """How one attempt ended."""
+
+    outcome: str
+    code: str | None = None
+    error: str | None = None
+
+
+def ended_attempt(before: Execution, event: Event, after: Execution) -> EndedAttempt | None:
+    """What *event* says of the attempt that ran; None when none did, or it goes on."""
+    if before.status is not Status.RUNNING or after.status is Status.RUNNING:
+        return None
+    match event:
+        case Raised(failure, _) if after.status is not Status.CANCELLED:
+            return EndedAttempt("failed", failure.code, failure.message)
+        case LeaseExpired(reason):
+            return EndedAttempt("lost", FailureCode.WORKER_LOST, reason)
+        case HandedBack():
+            return EndedAttempt("handed_back")
+        case _:
+            return EndedAttempt(after.status)
 
 
 def lease_lost_reason(execution: Execution, lost: Collection[WorkerName]) -> str:
@@ -127,6 +198,18 @@ def lease_lost_reason(execution: Execution, lost: Collection[WorkerName]) -> str
     if execution.lease_owner in lost:
         return "The server that ran it was stopped or killed before the flow had finished"
     return "Nothing was heard of the server that ran it until its lease expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt, as a host runs it."""
+
+    flow: FlowSpec
+    execution: Execution
+    steps: Sequence[Step]
+    """Those that ended in earlier attempts, in order: they do not run again."""
+    record: Callable[[Step], Awaitable[None]]
+    """Returns when a step that ended is durable. Raises StaleExecution when it never will be."""
 
 
 class FlowHost(Protocol):
@@ -137,8 +220,15 @@ class FlowHost(Protocol):
         """How many runs could begin now without waiting for each other."""
         ...
 
-    async def run(self, flow: FlowSpec, execution: Execution) -> Outcome:
-        """Run one attempt to its end. Cancelling this coroutine kills its processes first."""
+    async def run(self, run: Run) -> Outcome:
+        """Run one attempt to its end. Cancelling this coroutine kills its processes first.
+
+        Raises: NotReady.
+        """
+        ...
+
+    def stop(self, held: Held) -> None:
+        """Ask what runs to stop by itself. It may not, or may have ended."""
         ...
 
     async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
@@ -167,5 +257,8 @@ class Clock(Protocol):
 NewId = Callable[[], ExecutionId]
 Announce = Callable[[], None]
 """Say that something became claimable. Returns at once and may say it once too often."""
+
+AnnounceCancel = Callable[[ExecutionId], None]
+"""Say that a running execution shall stop. Returns at once; leases tell it too, only later."""
 
 Described = Callable[[Mapping[FlowName, FlowDescription]], None]

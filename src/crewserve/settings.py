@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_FILE = ".env"
+DISTRIBUTED_LEASE = timedelta(seconds=120)
 
 
 class Settings(BaseSettings):
@@ -48,11 +49,20 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".crewserve"), alias="CREWSERVE_DATA_DIR")
     """Folder of the database, of each execution's files and of CrewAI's own storage."""
 
+    database_url: SecretStr | None = Field(None, alias="CREWSERVE_DATABASE_URL")
+    """PostgreSQL, as postgresql://user:password@host:5432/database; several hosts may share it.
+    Without it, SQLite in the data folder."""
+
     slots: Annotated[int, Ge(1)] = Field(256, alias="CREWSERVE_SLOTS")
     """Executions that run at the same time at most. Memory is watched as well."""
 
     lease_seconds: Annotated[float, Gt(0)] = Field(30.0, alias="CREWSERVE_LEASE_SECONDS")
-    """How long a server may stay silent before what it ran is given up."""
+    """How long a server may stay silent before what it ran is given up. With
+    CREWSERVE_DATABASE_URL the default is 120: a failover of the database must fit in."""
+
+    drain_seconds: Annotated[float, Ge(0)] = Field(10.0, alias="CREWSERVE_DRAIN_SECONDS")
+    """How long running executions may go on when the server is stopped. What has not ended by then
+    goes on elsewhere, or after the next start, from its last finished step."""
 
     max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
     """Larger request bodies are refused."""
@@ -69,12 +79,20 @@ class Settings(BaseSettings):
         """Let every process that this one starts read the same, whatever the command line said."""
         os.environ["API_HOST"] = self.api_host
         os.environ["API_PORT"] = str(self.api_port)
+        os.environ["CREWSERVE_DRAIN_SECONDS"] = str(self.drain_seconds)
         os.environ["CREWSERVE_FLOWS"] = ",".join(self.flows)
 
     @property
     def lease(self) -> timedelta:
         """`lease_seconds`."""
+        if self.database_url and "lease_seconds" not in self.model_fields_set:
+            return DISTRIBUTED_LEASE
         return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def drain(self) -> timedelta:
+        """`drain_seconds`."""
+        return timedelta(seconds=self.drain_seconds)
 
     def chosen_model(self) -> str | None:
         """What flows use: MODEL, else Gemini, else OpenAI, else None for the embedded model."""

@@ -17,6 +17,8 @@ COMMAND = crewserve_serve(
     f"{FLOWS}/trouble.py:Sleeping", f"{FLOWS}/trouble.py:Straying", f"{FLOWS}/shapes.py:Routed"
 )
 
+ONCE = {"max_attempts": "1"}
+
 StartServer = Callable[[], AbstractContextManager[Server]]
 
 
@@ -32,8 +34,8 @@ def test_after_kill_9_amid_50_executions_all_are_listed_and_none_runs_for_ever(
     with start() as first:
         first.wait_for_flows()
         done = first.run("routed")["execution_id"]
-        accepted = {first.execute("sleeping", seconds=600) for _ in range(49)}
-        accepted.add(first.execute("straying"))
+        accepted = {first.execute("sleeping", ONCE, seconds=600) for _ in range(49)}
+        accepted.add(first.execute("straying", ONCE))
         first.wait_until("running", *accepted)
         eventually(lambda: "sleep 600 " in commands(first), what="the stray runs")
         first.kill()
@@ -64,7 +66,7 @@ def test_when_the_template_dies_its_executions_fail_and_later_ones_complete(
 ) -> None:
     with start() as server:
         server.wait_for_flows()
-        running_now = [server.execute("sleeping", seconds=600) for _ in range(5)]
+        running_now = [server.execute("sleeping", ONCE, seconds=600) for _ in range(5)]
         server.wait_until("running", *running_now)
         template = server.template()
         assert template is not None

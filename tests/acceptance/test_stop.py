@@ -1,4 +1,4 @@
-"""Stopping: what runs is handed back, and nothing of the server is left."""
+"""Stopping: what runs ends or is handed back, and nothing of the server is left."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers import FLOWS, Server, crewserve_serve, running
+from tests.support.waiting import eventually
 
 COMMAND = crewserve_serve(f"{FLOWS}/trouble.py:Gated")
 
@@ -19,7 +20,7 @@ StartServer = Callable[[], AbstractContextManager[Server]]
 @pytest.fixture
 def start(tmp_path: Path) -> StartServer:
     """Each call starts a server on the same data folder."""
-    return partial(running, COMMAND, tmp_path)
+    return partial(running, COMMAND, tmp_path, variables={"CREWSERVE_DRAIN_SECONDS": "0"})
 
 
 def test_a_server_whose_flows_still_load_stops_at_once(start: StartServer) -> None:
@@ -61,3 +62,39 @@ def test_a_signal_to_the_whole_process_group_hands_back_what_runs(
     with start() as second:
         found = {one: second.get(one)["status"] for one in accepted}
         assert set(found.values()) <= {"pending", "running"}, found
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> StartServer:
+    """A server that waits a minute for what runs."""
+    return partial(running, COMMAND, tmp_path, variables={"CREWSERVE_DRAIN_SECONDS": "60"})
+
+
+def test_what_ends_in_the_drain_time_is_completed(patient: StartServer, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with patient() as first:
+        first.wait_for_flows()
+        execution = first.execute("gated", gate=str(gate))
+        first.wait_until("running", execution)
+        first.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "Waiting up to 60 s" in first.log, what="the drain begins")
+        gate.touch()
+        first.process.wait(10)
+    with patient() as second:
+        found = second.get(execution)
+        assert (found["status"], len(found["attempts"])) == ("completed", 1)
+
+
+def test_a_second_signal_ends_the_drain(patient: StartServer, tmp_path: Path) -> None:
+    with patient() as first:
+        first.wait_for_flows()
+        execution = first.execute("gated", gate=str(tmp_path / "gate"))
+        first.wait_until("running", execution)
+        first.process.send_signal(signal.SIGINT)
+        eventually(lambda: "Waiting up to 60 s" in first.log, what="the drain begins")
+        first.process.send_signal(signal.SIGINT)
+        first.process.wait(10)
+        assert not first.processes()
+    with patient() as second:
+        [attempt, *_] = second.get(execution)["attempts"]
+        assert attempt["outcome"] == "handed_back"

@@ -195,3 +195,162 @@ def test_a_state_whose_class_was_made_before_is_what_crewai_makes() -> None:
         "{'topic': 'sea'} None",
         "True True",
     ]
+
+
+def test_whoever_waits_for_a_task_in_a_thread_hears_of_any_end() -> None:
+    from concurrent.futures import Future
+
+    from crewai import Task
+
+    from crewserve.crew import internals
+
+    class Ended(BaseException): ...
+
+    class Ending(Task):
+        def _execute_core(self, *_: Any) -> Any:
+            raise Ended
+
+    task = Ending(description="d", expected_output="e")
+    unheard: Future[Any] = Future()
+    with pytest.raises(Ended):
+        internals._execute_as_crewai(task, None, None, None, unheard)
+    assert not unheard.done(), "CrewAI settles it by now: remove settle_tasks_that_end_oddly"
+    internals.settle_tasks_that_end_oddly()
+    with pytest.raises(Ended):
+        task.execute_async().result(5)
+
+
+class Steps:
+    """A wrapper that writes down what goes through it."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+        self.ended: list[tuple[str, Any]] = []
+
+    def around(self, step: Any) -> Any:
+        async def run(name: str, method: Any, *args: Any) -> Any:
+            self.began.append(name)
+            result, event = await step(name, method, *args)
+            self.ended.append((name, result))
+            return result, event
+
+        return run
+
+
+def a_walk() -> "Any":
+    from crewai.flow.flow import Flow, listen, or_, router, start
+
+    class Walk(Flow):  # type: ignore[type-arg]
+        @start()
+        def begin(self) -> int:
+            return 0
+
+        @listen(or_(begin, "more"))
+        async def count(self) -> int:
+            self.state["n"] = self.state.get("n", 0) + 1
+            return int(self.state["n"])
+
+        @router(count)
+        def decide(self) -> Literal["more", "done"]:
+            return "more" if self.state["n"] < 2 else "done"
+
+        @listen("done")
+        def finish(self, label: str) -> str:
+            return label
+
+    return Walk
+
+
+def test_every_kind_of_step_goes_through_the_wrapper() -> None:
+    from crewserve.crew.internals import wrap_steps
+
+    steps, flow = Steps(), a_walk()()
+    wrap_steps(flow, steps.around)
+    assert flow.kickoff() == "done"
+    loop = [("count", 1), ("decide", "more"), ("count", 2), ("decide", "done")]
+    assert steps.ended == [("begin", 0), *loop, ("finish", "done")]
+    other = a_walk()()
+    assert other.kickoff() == "done"
+    assert len(steps.began) == 6, "another object of the class is not wrapped"
+
+
+def test_listeners_wait_until_the_wrapper_returns() -> None:
+    import asyncio
+
+    from crewserve.crew.internals import wrap_steps
+
+    began: list[str] = []
+
+    def around(step: Any) -> Any:
+        async def run(name: str, *args: Any) -> Any:
+            began.append(name)
+            result = await step(name, *args)
+            await asyncio.sleep(0.02)
+            assert began[-1] == name
+            return result
+
+        return run
+
+    flow = a_walk()()
+    wrap_steps(flow, around)
+    assert flow.kickoff() == "done"
+
+
+def test_a_noted_step_leaves_what_a_run_leaves() -> None:
+    from crewserve.crew.internals import note_step, raw_state, wrap_steps
+
+    steps, real, replayed = Steps(), a_walk()(), a_walk()()
+    wrap_steps(real, steps.around)
+    real.kickoff()
+    ended = iter(steps.ended)
+
+    def instead(_: Any) -> Any:
+        async def run(name: str, *args: Any) -> Any:
+            return note_step(replayed, name, next(ended)[1]), None
+
+        return run
+
+    wrap_steps(replayed, instead)
+    assert replayed.kickoff() == "done"
+    assert "n" not in raw_state(replayed)
+    for attribute in (
+        "_method_outputs",
+        "_method_execution_counts",
+        "_completed_methods",
+        "_method_call_counts",
+        "_fired_or_listeners",
+        "_pending_events",
+    ):
+        assert getattr(replayed, attribute) == getattr(real, attribute), attribute
+
+
+def test_an_answer_is_found_and_can_be_noted() -> None:
+    from crewai.flow.flow import Flow, listen, start
+    from crewai.flow.human_feedback import HumanFeedbackResult, human_feedback
+
+    from crewserve.crew.internals import feedback_on, note_step, wrap_steps
+
+    class Says:
+        def request_feedback(self, context: Any, flow: Any) -> str:
+            return ""
+
+    class Asks(Flow):  # type: ignore[type-arg]
+        @start()
+        @human_feedback(message="?", emit=["yes", "no"], llm="gpt-4o", provider=Says())
+        def question(self) -> str:
+            return "text"
+
+        @listen("yes")
+        def go(self, said: HumanFeedbackResult) -> HumanFeedbackResult:
+            return said
+
+    steps, real, replayed = Steps(), Asks(), Asks()
+    wrap_steps(real, steps.around)
+    said = real.kickoff()
+    assert steps.ended == [("question", "yes"), ("go", said)]
+    assert feedback_on(real, "question") is said
+    assert feedback_on(real, "go") is None
+    assert note_step(replayed, "question", said) == "yes"
+    assert replayed._method_outputs == real._method_outputs[:1]
+    assert replayed.human_feedback_history == real.human_feedback_history
+    assert replayed.last_human_feedback == real.last_human_feedback

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from crewserve.domain.errors import InvalidTransition
 from crewserve.domain.execution import (
     Cancelled,
+    CancelRequested,
     Claimed,
     Driver,
     Event,
@@ -19,8 +20,9 @@ from crewserve.domain.execution import (
 )
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import WorkerName
+from crewserve.domain.policy import MAX_BACKOFF_SECONDS, Policy
 from crewserve.domain.status import TRANSITIONS, Status
-from crewserve.testing.builders import NOW, an_execution
+from crewserve.testing.builders import NOW, a_cancel, an_execution
 
 ANN = WorkerName("ann:1:0:00")
 FAILURE = Failure(code=FailureCode.FLOW_ERROR, message="boom")
@@ -66,13 +68,43 @@ def test_the_last_lost_worker_is_a_failure_that_says_so() -> None:
 
 
 def test_a_requested_cancel_wins_over_a_retry() -> None:
-    running = an_execution(Status.RUNNING, max_attempts=2, cancel_requested_at=NOW)
+    running = an_execution(Status.RUNNING, max_attempts=2, cancel=a_cancel())
     assert apply(running, LeaseExpired("gone"), now=NOW).status is Status.CANCELLED
 
 
 def test_a_caller_s_execution_is_never_tried_again() -> None:
     running = an_execution(Status.RUNNING, driver=Driver.CALLER, max_attempts=5)
     assert apply(running, LeaseExpired("gone"), now=NOW).status is Status.FAILED
+
+
+def test_a_failure_that_the_policy_retries_waits_longer_each_time() -> None:
+    policy = Policy(max_attempts=9, retry_on=frozenset({FailureCode.FLOW_ERROR}))
+    delays = []
+    for attempt in (1, 2, 3):
+        running = an_execution(Status.RUNNING, policy=policy, attempt=attempt)
+        again = apply(running, Raised(FAILURE), now=NOW)
+        assert (again.status, again.attempt, again.failure) == (Status.PENDING, attempt, None)
+        delays.append((again.available_at - NOW).total_seconds())
+    assert delays == [1, 2, 4]
+    assert policy.delay(60, jitter=1.0).total_seconds() == MAX_BACKOFF_SECONDS / 2
+
+
+def test_a_failure_that_the_policy_does_not_name_is_final() -> None:
+    assert apply(an_execution(Status.RUNNING, max_attempts=9), Raised(FAILURE), now=NOW).failure
+
+
+def test_a_cancel_ends_what_does_not_run_and_asks_what_does() -> None:
+    event = CancelRequested(timedelta(seconds=5), "enough")
+    for status in (Status.PENDING, Status.WAITING):
+        ended = apply(an_execution(status), event, now=NOW)
+        assert (ended.status, ended.cancel) == (Status.CANCELLED, a_cancel())
+    asked = apply(an_execution(Status.RUNNING), event, now=NOW)
+    assert (asked.status, asked.cancel, asked.fence) == (Status.RUNNING, a_cancel(), 1)
+    again = apply(asked, CancelRequested(timedelta(), "now"), now=NOW + timedelta(1))
+    assert again.cancel == a_cancel(grace=0)
+    for event_after in (HandedBack(), Raised(FAILURE), Cancelled()):
+        assert apply(asked, event_after, now=NOW).status is Status.CANCELLED
+    assert apply(asked, Returned(1), now=NOW).status is Status.COMPLETED
 
 
 @given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=12), st.integers(1, 3))

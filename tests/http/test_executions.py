@@ -77,7 +77,7 @@ async def test_a_flow_that_cannot_be_loaded_takes_no_work(
 
 async def test_another_flow_s_execution_is_not_found(api: httpx.AsyncClient, bench: Bench) -> None:
     execution = an_execution()
-    bench.store._add(execution)
+    bench.store._add(execution, [])
     answer = await api.get(f"/topic-flow/execution/{execution.id}")
     assert_problem(answer, HTTPStatus.NOT_FOUND, "execution_not_found")
     assert (await api.get(f"/executions/{execution.id}")).status_code == HTTPStatus.OK
@@ -90,7 +90,7 @@ async def test_a_failure_is_told_and_its_traceback_only_where_it_may_be(
         code=FailureCode.FLOW_ERROR, message="boom", type="E", step="a", traceback="File 1"
     )
     execution = an_execution(Status.FAILED, failure=failure)
-    bench.store._add(execution)
+    bench.store._add(execution, [])
     for tracebacks, expected in ((True, "File 1"), (False, None)):
         bench.attach(tracebacks=tracebacks)
         shown = (await api.get(f"/executions/{execution.id}")).json()
@@ -101,7 +101,7 @@ async def test_a_failure_is_told_and_its_traceback_only_where_it_may_be(
 async def test_pages_are_linked_until_the_last(api: httpx.AsyncClient, bench: Bench) -> None:
     executions = [an_execution() for _ in range(5)]
     for execution in executions:
-        bench.store._add(execution)
+        bench.store._add(execution, [])
     url, seen = "http://test/api/v1/executions?limit=2&flow_name=poem_flow", []
     while url:
         answer = await api.get(url)
@@ -124,7 +124,7 @@ async def test_deleting_removes_record_and_files(api: httpx.AsyncClient, bench: 
 
 async def test_the_result_of_a_flow_is_shown_as_it_is(api: httpx.AsyncClient, bench: Bench) -> None:
     execution = replace(an_execution(Status.COMPLETED), result={"text": "ü", "n": [1, None]})
-    bench.store._add(execution)
+    bench.store._add(execution, [])
     shown = (await api.get(f"/executions/{execution.id}")).json()
     assert shown["result"] == {"text": "ü", "n": [1, None]}
     assert "error_details" not in shown

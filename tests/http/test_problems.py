@@ -27,7 +27,7 @@ async def test_a_defect_of_ours_tells_nothing_but_a_request_id(
 async def test_unavailable_storage_says_when_to_try_again(
     api: httpx.AsyncClient, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: Execution) -> None:
+    def refuse(*_: object) -> None:
         raise StorageUnavailable
 
     monkeypatch.setattr(bench.store, "add", refuse)

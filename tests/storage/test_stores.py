@@ -1,17 +1,18 @@
 """Every store keeps the same promises."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from crewserve.storage.database import Database, open_database
 from crewserve.storage.memory import MemoryStore
-from crewserve.storage.schema import migrate
-from crewserve.storage.sql_reader import SqliteReader
+from crewserve.storage.sql_reader import SqliteReader, SqlReader
 from crewserve.storage.sql_store import SqlStore
-from crewserve.storage.sqlite import open_sqlite, open_sqlite_for_writing
 from crewserve.storage.writer import Writer
-from crewserve.testing.contracts import Store, StoreContract
+from crewserve.testing.contracts import StoreContract
+from crewserve.testing.stores import Store
 
 
 class TestMemoryStore(StoreContract):
@@ -20,22 +21,41 @@ class TestMemoryStore(StoreContract):
         return MemoryStore()
 
 
-class SqliteStore(SqlStore, SqliteReader):
-    def __init__(self, writer: Writer, reader: SqliteReader) -> None:
-        SqlStore.__init__(self, writer, reader._engine.dialect)
-        self.__dict__.update(reader.__dict__ | self.__dict__)
+class BothOnSqlite(SqlStore, SqliteReader):
+    def __init__(self, writer: Writer, database: Database) -> None:
+        SqlStore.__init__(self, writer, database.writing.dialect)
+        SqliteReader.__init__(self, database.reading)
+
+
+class BothOnPostgres(SqlStore, SqlReader):
+    def __init__(self, writer: Writer, database: Database) -> None:
+        SqlStore.__init__(self, writer, database.writing.dialect)
+        SqlReader.__init__(self, database.reading)
+
+
+@contextmanager
+def opened(
+    kind: type[BothOnSqlite] | type[BothOnPostgres], database: Database
+) -> Iterator[BothOnSqlite | BothOnPostgres]:
+    database.migrate()
+    writer = Writer(database.writing)
+    writer.start()
+    store = kind(writer, database)
+    yield store
+    writer.close()
+    store.close()
+    database.close()
 
 
 class TestSqliteStore(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
-        writing = open_sqlite_for_writing(tmp_path / "test.db")
-        reading = open_sqlite(tmp_path / "test.db")
-        migrate(writing)
-        writer, reader = Writer(writing), SqliteReader(reading)
-        writer.start()
-        yield SqliteStore(writer, reader)
-        writer.close()
-        reader.close()
-        writing.dispose()
-        reading.dispose()
+        with opened(BothOnSqlite, open_database(None, tmp_path / "test.db")) as store:
+            yield store
+
+
+class TestPostgresStore(StoreContract):
+    @pytest.fixture
+    def store(self, postgres_url: str, tmp_path: Path) -> Iterator[Store]:
+        with opened(BothOnPostgres, open_database(postgres_url, tmp_path)) as store:
+            yield store

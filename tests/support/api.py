@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.executions import Executions
 from crewserve.domain.flow import FlowDescription, FlowGraph, FlowHealth
-from crewserve.domain.ids import FlowName
+from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.http.app import FlowsApi, build_app, close_routes, include_flow
 from crewserve.http.deps import ApiState, attach
 from crewserve.http.flow_router import flow_router
@@ -39,7 +39,9 @@ class Bench:
     store: MemoryStore = field(default_factory=MemoryStore)
     host: FakeHost = field(default_factory=FakeHost)
     files: FakeFiles = field(default_factory=FakeFiles)
+    clock: FrozenClock = field(default_factory=FrozenClock)
     announced: list[None] = field(default_factory=list)
+    cancels: list[ExecutionId] = field(default_factory=list)
 
     def attach(self, *, tracebacks: bool = True) -> None:
         executions = Executions(
@@ -49,8 +51,9 @@ class Bench:
             host=self.host,
             files=self.files,
             announce=lambda: self.announced.append(None),
+            announce_cancel=self.cancels.append,
             new_id=a_new_id,
-            clock=FrozenClock(),
+            clock=self.clock,
         )
         attach(self.app, ApiState(executions, self.catalog, self.app.execute_urls, tracebacks))
 

@@ -49,3 +49,11 @@ def kill_marked(value: str) -> None:
     for pid in marked(value):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def folder_of(pid: int) -> Path | None:
+    """Its working directory; None when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None

@@ -102,9 +102,9 @@ class Server:
         flows = self.client.get("/api/v1/flows").raise_for_status().json()["flows"]
         return {flow["name"]: flow for flow in flows}
 
-    def execute(self, path: str, **inputs: Any) -> str:
+    def execute(self, path: str, options: Mapping[str, str] | None = None, **inputs: Any) -> str:
         """Start the flow at *path*; returns the execution's id."""
-        answer = self.client.post(f"/api/v1/{path}/execute", json=inputs)
+        answer = self.client.post(f"/api/v1/{path}/execute", params=options or {}, json=inputs)
         assert answer.is_success, answer.text
         return str(answer.json()["execution_id"])
 
@@ -117,6 +117,11 @@ class Server:
         """One large page of the list."""
         answer = self.client.get("/api/v1/executions", params={"limit": "1000", **filters})
         return list(answer.raise_for_status().json()["executions"])
+
+    def cancel(self, execution_id: str, **wish: Any) -> None:
+        """Ask it to stop."""
+        answer = self.client.post(f"/api/v1/executions/{execution_id}/cancel", json=wish)
+        assert answer.is_success, answer.text
 
     def wait_until(self, status: str, *execution_ids: str) -> None:
         """Until all these executions say *status*."""

@@ -8,14 +8,15 @@ from typing import Any
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.domain.errors import StorageUnavailable
-from crewserve.domain.execution import Execution
+from crewserve.domain.execution import CancelRequested, Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, WorkerName
+from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
-from crewserve.ports import Finished, Outcome
+from crewserve.ports import Finished, Outcome, Run, Stopped
 from crewserve.storage.memory import MemoryStore
-from crewserve.testing.builders import NOW, an_execution
+from crewserve.testing.builders import NOW, a_step, an_execution
 from crewserve.testing.fakes import FakeHost, FrozenClock
 from crewserve.worker.leases import LeaseKeeper
 from crewserve.worker.supervisor import Supervisor
@@ -26,17 +27,17 @@ POEM = FlowSpec(name=FlowName("poem_flow"), ref="m:PoemFlow")
 
 
 class ForgetfulStore(MemoryStore):
-    """Refuses the first replacement."""
+    """Refuses the first change."""
 
     def __init__(self) -> None:
         super().__init__()
         self.refusals = 1
 
-    def replace(self, before: Execution, after: Execution) -> Future[None]:
+    def change(self, *args: Any, **options: Any) -> Future[Execution]:
         if self.refusals == 0:
-            return super().replace(before, after)
+            return super().change(*args, **options)
         self.refusals -= 1
-        future: Future[None] = Future()
+        future: Future[Execution] = Future()
         future.set_exception(StorageUnavailable())
         return future
 
@@ -59,6 +60,11 @@ class Desk:
                 await asyncio.sleep(0)
         return found
 
+    async def cancel(self, execution: Execution, grace: float) -> None:
+        event = CancelRequested(timedelta(seconds=grace))
+        self.store.change(execution.id, event, now=NOW).result()
+        await self.supervisor.leases._renew()
+
     async def until_it_runs(self) -> None:
         async with asyncio.timeout(5):
             while not self.host.running:
@@ -74,10 +80,11 @@ async def a_desk(
 ) -> AsyncIterator[Desk]:
     store, host, clock = store or MemoryStore(), host or FakeHost(), FrozenClock()
     leases = LeaseKeeper(store, ANN, LEASE, host.live_until, clock)
-    settings = {"slots": 8, "has_memory": lambda: True, **options}
+    settings = {"slots": 8, "has_memory": lambda: True, "drain": timedelta(), **options}
     supervisor = Supervisor(
         name=ANN,
         store=store,
+        reader=store,
         host=host,
         catalog=FlowCatalog({flow.name: flow}),
         leases=leases,
@@ -132,7 +139,7 @@ async def test_a_failure_is_recorded_as_it_is() -> None:
 
 async def test_a_defect_of_the_host_ends_the_execution_and_tells_nothing_of_itself() -> None:
     class BrokenHost(FakeHost):
-        async def run(self, flow: FlowSpec, execution: Execution) -> Outcome:
+        async def run(self, run: Run) -> Outcome:
             raise KeyError("secret detail")
 
     async with a_desk(host=BrokenHost()) as desk:
@@ -205,3 +212,108 @@ async def test_a_result_model_that_crashes_is_an_invalid_output() -> None:
         failed = await desk.until(await desk.submit(), Status.FAILED)
     assert failed.failure is not None
     assert failed.failure.code is FailureCode.INVALID_OUTPUT
+
+
+async def test_a_cancel_by_force_kills_at_once() -> None:
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        execution = await desk.submit()
+        await desk.until_it_runs()
+        await desk.cancel(execution, grace=0)
+        cancelled = await desk.until(execution, Status.CANCELLED)
+    assert (len(host.killed), host.stopped) == (1, [])
+    assert cancelled.failure is None
+
+
+async def test_a_graceful_cancel_asks_first_and_takes_the_flow_s_word() -> None:
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        execution = await desk.submit()
+        await desk.until_it_runs()
+        await desk.cancel(execution, grace=60)
+        assert [held.id for held in host.stopped] == [execution.id]
+        host.outcome = Stopped()
+        host.finish.set()
+        await desk.until(execution, Status.CANCELLED)
+    assert host.killed == set()
+
+
+async def test_a_flow_that_finishes_in_its_grace_is_completed() -> None:
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        execution = await desk.submit()
+        await desk.until_it_runs()
+        await desk.cancel(execution, grace=60)
+        host.finish.set()
+        assert (await desk.until(execution, Status.COMPLETED)).result == "done"
+
+
+async def test_whoever_does_not_stop_in_the_grace_is_killed() -> None:
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        execution = await desk.submit()
+        await desk.until_it_runs()
+        await desk.cancel(execution, grace=0.01)
+        await desk.until(execution, Status.CANCELLED)
+    assert (len(host.stopped), len(host.killed)) == (1, 1)
+
+
+async def test_force_after_a_graceful_cancel_does_not_wait() -> None:
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        execution = await desk.submit()
+        await desk.until_it_runs()
+        await desk.cancel(execution, grace=60)
+        await desk.cancel(execution, grace=0)
+        await desk.until(execution, Status.CANCELLED)
+    assert len(host.killed) == 1
+
+
+async def test_an_attempt_that_takes_too_long_is_killed_and_says_so() -> None:
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        policy = Policy(max_attempts=1, timeout_seconds=0.01)
+        failed = await desk.until(await desk.submit(policy=policy), Status.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.code is FailureCode.TIMEOUT
+    assert "0.01 s" in failed.failure.message
+    assert len(host.killed) == 1
+
+
+async def test_a_crash_is_tried_again_with_the_steps_that_ended() -> None:
+    host = waiting_host()
+    policy = Policy(max_attempts=2, backoff_seconds=0)
+    async with a_desk(host=host) as desk:
+        execution = await desk.submit(policy=policy)
+        await desk.until_it_runs()
+        await host.runs[0].record(a_step())
+        host.outcome = Failure(code=FailureCode.WORKER_LOST, message="crash")
+        host.finish.set()
+        failed = await desk.until(execution, Status.FAILED)
+        attempts = await desk.store.attempts(execution.id)
+    assert [len(run.steps) for run in host.runs] == [0, 1]
+    assert (failed.attempt, [one.outcome for one in attempts]) == (2, ["failed", "failed"])
+
+
+async def test_what_ends_within_the_drain_time_is_not_handed_back() -> None:
+    host = waiting_host()
+    async with a_desk(host=host, drain=timedelta(seconds=60)) as desk:
+        execution = await desk.submit()
+        await desk.until_it_runs()
+        desk.supervisor.stop()
+        late = await desk.submit()
+        await asyncio.sleep(0.01)
+        host.finish.set()
+        await desk.until(execution, Status.COMPLETED)
+    assert (await desk.store.get(late.id)).status is Status.PENDING
+
+
+async def test_hurrying_ends_the_drain() -> None:
+    host = waiting_host()
+    async with a_desk(host=host, drain=timedelta(seconds=60)) as desk:
+        execution = await desk.submit()
+        await desk.until_it_runs()
+        desk.supervisor.stop()
+        desk.supervisor.hurry()
+        await desk.until(execution, Status.PENDING)
+    assert len(host.killed) == 1

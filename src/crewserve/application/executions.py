@@ -1,18 +1,32 @@
 """What a caller can do with executions, whatever the transport."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from crewserve.application.catalog import FlowCatalog
-from crewserve.domain.errors import ExecutionNotFound, FieldError, InvalidInputs
-from crewserve.domain.execution import Execution
+from crewserve.application.forks import Wish
+from crewserve.domain.errors import (
+    ExecutionNotFound,
+    FieldError,
+    InvalidInputs,
+    KeyMismatch,
+    KeyTaken,
+    NotCancellable,
+    NotRetryable,
+)
+from crewserve.domain.execution import CancelRequested, Driver, Execution
 from crewserve.domain.flow import FlowSpec
+from crewserve.domain.idempotency import KEPT, IdempotencyKey, Started
 from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
+from crewserve.domain.step import Attempt, Step
 from crewserve.ports import (
     Announce,
+    AnnounceCancel,
     Clock,
     ExecutionFiles,
     ExecutionQuery,
@@ -21,6 +35,8 @@ from crewserve.ports import (
     FlowHost,
     NewId,
 )
+
+PAGE = 1000
 
 RESERVED_INPUT = FieldError(
     field="id",
@@ -39,16 +55,55 @@ class Executions:
     host: FlowHost
     files: ExecutionFiles
     announce: Announce
+    announce_cancel: AnnounceCancel
     new_id: NewId
     clock: Clock
+    _in_flight: set[tuple[str, str]] = field(default_factory=set)
+    """Keys whose first request this process answers now. Between processes the store decides."""
 
-    async def submit(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Execution:
+    async def once(
+        self,
+        key: IdempotencyKey | None,
+        start: Callable[[IdempotencyKey | None], Awaitable[Execution]],
+    ) -> Started:
+        """What *start* begins, or what it began when it was asked for with the same *key* before.
+
+        When *start* refuses, the key stays free.
+
+        Raises: KeyTaken, KeyMismatch, StorageUnavailable, and whatever *start* does.
+        """
+        if key is None:
+            return _started(await start(None))
+        name = (key.scope, key.value)
+        if name in self._in_flight:
+            raise KeyTaken(key.value)
+        self._in_flight.add(name)
+        try:
+            return await self._before(key) or _started(await start(key))
+        finally:
+            self._in_flight.discard(name)
+
+    async def _before(self, key: IdempotencyKey) -> Started | None:
+        before = await self.reader.started_with(key)
+        if before is None or before.created_at <= self.clock() - KEPT:
+            return None
+        if before.fingerprint != key.fingerprint:
+            raise KeyMismatch(key.value)
+        return Started(before.execution, before.flow, replayed=True)
+
+    async def submit(
+        self,
+        flow: FlowSpec,
+        inputs: Mapping[str, Any],
+        policy: Policy | None = None,
+        key: IdempotencyKey | None = None,
+    ) -> Execution:
         """Check and record durably. When it returns, the execution survives a crash.
 
         The supervisor is told when the write is asked for: its claim waits in the same queue behind
         it, and often shares the commit.
 
-        Raises: FlowUnavailable, InvalidInputs, NotReady, StorageUnavailable.
+        Raises: FlowUnavailable, InvalidInputs, KeyTaken, NotReady, StorageUnavailable.
         """
         self.catalog.check_available(flow)
         await self._check(flow, inputs)
@@ -58,13 +113,99 @@ class Executions:
             flow=flow.name,
             status=Status.PENDING,
             inputs=inputs,
+            policy=policy or flow.policy,
             created_at=now,
             available_at=now,
         )
-        added = self.store.add(execution)
+        await self._add(execution, key=key)
+        return execution
+
+    async def _add(
+        self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
+    ) -> None:
+        added = self.store.add(execution, steps, key)
         self.announce()
         await asyncio.wrap_future(added)
-        return execution
+
+    async def cancel(
+        self, execution_id: ExecutionId, grace: timedelta, reason: str | None = None
+    ) -> Execution:
+        """What does not run ends at once; what runs is asked to stop, and killed after *grace*.
+
+        Raises: ExecutionNotFound, InvalidTransition, NotCancellable, StorageUnavailable.
+        """
+        execution = await self.reader.get(execution_id)
+        if execution.driver is Driver.CALLER and not execution.status.is_terminal:
+            raise NotCancellable(execution_id)
+        event = CancelRequested(grace, reason)
+        changed = self.store.change(execution_id, event, now=self.clock())
+        cancelled = await asyncio.wrap_future(changed)
+        if cancelled.status is Status.RUNNING:
+            self.announce_cancel(execution_id)
+        return cancelled
+
+    async def active(self, flow: FlowName | None, status: Status | None) -> Sequence[ExecutionId]:
+        """All that have not ended, newest first."""
+        found: list[ExecutionId] = []
+        for one in [status] if status else [each for each in Status if not each.is_terminal]:
+            query = ExecutionQuery(flow=flow, status=one, limit=PAGE)
+            while page := await self.reader.page(query):
+                found += [each.id for each in page if each.driver is Driver.WORKER]
+                query = replace(query, before=page[-1].id)
+        return found
+
+    async def retry(
+        self,
+        execution_id: ExecutionId,
+        *,
+        accept_changes: bool,
+        key: IdempotencyKey | None = None,
+    ) -> Execution:
+        """A new execution with the same inputs that goes on where this one stopped.
+
+        Raises: ExecutionNotFound, KeyTaken, NotRetryable, StorageUnavailable.
+        """
+        before = await self.reader.get(execution_id)
+        if before.status not in (Status.FAILED, Status.CANCELLED):
+            raise NotRetryable(execution_id, before.status)
+        return await self.fork(execution_id, Wish(accepts_changes=accept_changes), key)
+
+    async def fork(
+        self, execution_id: ExecutionId, wish: Wish, key: IdempotencyKey | None = None
+    ) -> Execution:
+        """A new execution that begins with steps which another one finished.
+
+        Raises: ExecutionNotFound, StepNotFound, InvalidInputs, KeyTaken, NotReady,
+            StorageUnavailable.
+        """
+        before = await self.reader.get(execution_id)
+        flow = self.catalog.find(before.flow)
+        steps = wish.kept(await self.reader.steps(execution_id))
+        inputs = wish.inputs if wish.inputs is not None else before.inputs
+        if wish.state and not steps:
+            inputs = {**inputs, **wish.state}
+        if inputs is not before.inputs:
+            inputs = await self._checked(flow, inputs)
+        now = self.clock()
+        forked = Execution(
+            id=self.new_id(),
+            flow=flow.name,
+            status=Status.PENDING,
+            inputs=inputs,
+            policy=before.policy,
+            parent=before.id,
+            accepts_changes=wish.accepts_changes,
+            created_at=now,
+            available_at=now,
+        )
+        await self._add(forked, steps, key)
+        return forked
+
+    async def _checked(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        if flow.check_inputs is not None:
+            inputs = flow.check_inputs(inputs)
+        await self._check(flow, inputs)
+        return inputs
 
     async def _check(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> None:
         """Inputs that a request model accepted are not checked again."""
@@ -86,6 +227,15 @@ class Executions:
         """Newest first."""
         return await self.reader.page(query)
 
+    async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
+        """In the order in which they ended. Raises: ExecutionNotFound."""
+        await self.reader.get(execution_id)
+        return await self.reader.steps(execution_id)
+
+    async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
+        """The oldest first; none for an unknown id."""
+        return await self.reader.attempts(execution_id)
+
     async def delete(self, execution_id: ExecutionId) -> None:
         """Forget an execution and its files for ever.
 
@@ -93,3 +243,7 @@ class Executions:
         """
         await asyncio.wrap_future(self.store.delete(execution_id))
         await self.files.remove(execution_id)
+
+
+def _started(execution: Execution) -> Started:
+    return Started(execution.id, execution.flow, replayed=False)

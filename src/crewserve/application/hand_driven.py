@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from crewserve.domain.errors import ExecutionNotFound
-from crewserve.domain.execution import Claimed, Driver, Event, Execution, Raised, Returned, apply
+from crewserve.domain.execution import Claimed, Driver, Event, Execution, Raised, Returned
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.redaction import redact
@@ -80,9 +80,7 @@ class HandDriven:
         """
         before = self.store.current(ExecutionId(UUID(execution_id))).result()
         for event in self._events(before, status, result, error):
-            now = self.clock()
-            after = apply(before, event, now=now)
-            self.store.replace(before, after).result()
+            after = self.store.change(before.id, event, now=self.clock()).result()
             self.release(Held(before.id, before.fence))
             if not after.status.is_terminal:
                 self.hold(Held(after.id, after.fence))

@@ -16,6 +16,7 @@ from uvicorn.supervisors import ChangeReload
 from crewserve.bootstrap import prepare_storage
 from crewserve.observability.logging import configure_logging
 from crewserve.settings import Settings
+from crewserve.storage.database import DatabaseUnusable
 
 BACKLOG: Final = 2048
 GRACE_SECONDS: Final = 5
@@ -59,6 +60,8 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
     configure_logging()
     listener = _listen(settings.api_host, settings.api_port)
     _prepare(settings)
+    if reload:
+        settings = settings.model_copy(update={"drain_seconds": 0.0})  # changes take effect at once
     settings.pass_on()
     _allow_many_connections()
     config = uvicorn.Config(
@@ -85,6 +88,9 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
 def _prepare(settings: Settings) -> None:
     try:
         prepare_storage(settings)
+    except DatabaseUnusable as error:
+        hint = "CREWSERVE_DATABASE_URL names it" if settings.database_url else None
+        raise CannotStart(f"The database cannot be used: {error}", hint) from error
     except Exception as error:  # whatever it is, nothing can start without storage
         folder, reason = settings.data_dir.resolve(), str(error).partition("\n")[0]
         hint = "CREWSERVE_DATA_DIR names a folder that this user may write"

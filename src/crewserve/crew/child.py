@@ -6,12 +6,13 @@ do, so that an execution that arrives later does not pay for CrewAI's first run 
 
 import contextlib
 import os
+import queue
 import random
-import select
 import signal
 import socket
 import sys
 import tempfile
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -21,8 +22,9 @@ from crewserve.crew import wire
 from crewserve.crew.describing import describe, input_errors
 from crewserve.crew.internals import flush_events
 from crewserve.crew.loading import FlowNotLoaded, explain, load
+from crewserve.crew.parent_link import ParentLink
 from crewserve.crew.processes import die_with_parent
-from crewserve.crew.running import run
+from crewserve.crew.running import Host, run
 from crewserve.crew.wire import Message
 from crewserve.crew.workspace import Workspace, count_open_files, is_clean
 
@@ -44,10 +46,10 @@ def main(connection: socket.socket, parent: int) -> NoReturn:
     code = 1
     try:
         _detach(parent)
-        connection.sendall(wire.encode({"hello": os.getpid()}))
-        if not _has_message_soon(connection):
-            _warm_up()
-        _serve(connection)
+        link = ParentLink(connection)
+        link.send_line(wire.encode({"hello": os.getpid()}))
+        link.start()
+        _serve(link)
         code = 0
     except (BrokenPipeError, ConnectionResetError):
         code = 0  # the host is gone, and so is the need for an answer
@@ -65,40 +67,57 @@ def _detach(parent: int) -> None:
         numpy_random.seed()  # else all children would draw the same numbers
 
 
-def _has_message_soon(connection: socket.socket) -> bool:
-    return bool(select.select([connection], [], [], IDLE_SECONDS)[0])
+def _first_request(link: ParentLink) -> Message | None:
+    try:
+        return link.next_request(IDLE_SECONDS)
+    except queue.Empty:
+        _warm_up()
+        return link.next_request()
+
+
+class _Nobody:
+    """Whom a warm-up works with: the host must hear nothing of it."""
+
+    def begin_run(self) -> "Future[None]":
+        return Future()
+
+    async def record(self, step: Message) -> None:
+        """Nobody keeps it."""
 
 
 def _warm_up() -> None:
     with contextlib.suppress(Exception), tempfile.TemporaryDirectory() as folder:
         work = {"execution_id": "warm-up", "inputs": {}, "folder": folder, "environment": {}}
-        _run({"run": f"{__name__}:{_WarmUp.__name__}", **work})
+        ref = f"{__name__}:{_WarmUp.__name__}"
+        _run({"run": ref, "steps": [], "accepts_changes": False, **work}, _Nobody())
 
 
-def _serve(connection: socket.socket) -> None:
+def _serve(link: ParentLink) -> None:
     runs, open_files = 0, sys.maxsize
-    with connection.makefile("rb") as lines:
-        for line in lines:
-            message = wire.decode(line)
-            if "run" not in message:
-                connection.sendall(wire.encode(_answer(message)))
-                continue
-            outcome = _run(message)
+    message = _first_request(link)
+    while message is not None:
+        if "run" not in message:
+            link.send_line(wire.encode(_answer(message)))
+        else:
+            outcome = _run(message, link)
             runs += 1
-            reusable = runs < message["reuse"] and _is_reusable(open_files)
+            reusable = runs < message["reuse"] and _is_reusable(outcome, open_files)
             open_files = min(open_files, count_open_files())  # what CrewAI itself opens stays open
-            connection.sendall(_encode_outcome({**outcome, "reusable": reusable}))
+            link.send_line(_encode_outcome({**outcome, "reusable": reusable}))
             if not reusable:
                 return
+        message = link.next_request()
 
 
-def _run(message: Message) -> Message:
+def _run(message: Message, host: Host) -> Message:
     workspace = Workspace(Path(message["folder"]))
     with workspace.entered(message["environment"]):
-        return run(message["run"], message["execution_id"], message["inputs"])
+        return run(message, host)
 
 
-def _is_reusable(open_files: int) -> bool:
+def _is_reusable(outcome: Message, open_files: int) -> bool:
+    if "stopped" in outcome:
+        return False  # its threads were interrupted anywhere
     flush_events()
     return is_clean(open_files)
 

@@ -4,11 +4,18 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from crewserve.crew import wire
 from crewserve.crew.wire import Message
+
+Keep = Callable[[Message], Awaitable[bool]]
+"""Whether a step is durable now; when it never will be, its process is about to be killed."""
+
+
+async def _keeps_nothing(_: Message) -> bool:
+    return True
 
 
 class ChildDied(Exception):
@@ -51,11 +58,31 @@ class ChildLink:
         finally:
             self._greeted.set()
 
-    async def ask(self, message: Message) -> Message:
-        """May be called before it said hello. Raises: ChildDied."""
+    async def ask(self, message: Message, keep: Keep = _keeps_nothing) -> Message:
+        """May be called before it said hello.
+
+        *keep* is called with each step that ends meanwhile; the child goes on when it returns.
+
+        Raises: ChildDied.
+        """
         self.writer.write(wire.encode(message))
         await self._greeted.wait()
-        return await self._receive()
+        keeping = []
+        try:
+            while "step" in (answer := await self._receive()):
+                keeping.append(asyncio.create_task(self._keep(answer["step"], keep)))
+        finally:
+            for task in keeping:
+                task.cancel()
+        return answer
+
+    async def _keep(self, step: Message, keep: Keep) -> None:
+        if await keep(step):
+            self.writer.write(wire.encode({"kept": step["position"]}))
+
+    def stop(self) -> None:
+        """Ask the execution in work to end by itself."""
+        self.writer.write(wire.encode({"stop": True}))
 
     async def _receive(self) -> Message:
         try:

@@ -4,13 +4,14 @@ Every ``Flow()`` connects to LanceDB for a memory of its own, and every fork sta
 loop again. Together that is a third of what a short flow costs in a fresh process.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from crewai.memory.storage.factory import set_memory_storage_factory
 from crewai.memory.storage.lancedb_storage import LanceDBStorage
 from lancedb import background_loop
+
+from crewserve.crew.environment import storage_folder
 
 
 def install() -> None:
@@ -28,7 +29,7 @@ class _DeferredLanceDB:
     """CrewAI's default storage of memories, in the folder that was set when it was asked for."""
 
     def __init__(self) -> None:
-        folder = os.environ.get("CREWAI_STORAGE_DIR")
+        folder = storage_folder()
         self._path = Path(folder) / "memory" if folder else None
 
     def __getattr__(self, name: str) -> Any:

@@ -1,5 +1,6 @@
 """What can be said of a flow class without running it. None of this emits a CrewAI event."""
 
+import functools
 import hashlib
 import inspect
 import json
@@ -41,7 +42,7 @@ def _described(flow: FlowClass) -> Message:
         "description": _first_words(flow),
         "input_schema": _input_schema(flow),
         "graph": graph,
-        "digest": _digest(flow, graph),
+        "digest": digest(flow),
     }
 
 
@@ -121,11 +122,13 @@ def _triggers(condition: Any, join: str | None) -> Iterator[tuple[str, str | Non
                 yield from _triggers(part, kind)
 
 
-def _digest(flow: FlowClass, graph: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(graph, sort_keys=True).encode())
+@functools.cache
+def digest(flow: FlowClass) -> str:
+    """SHA-256 of the flow's source files and graph, as they were when it was asked for first."""
+    found = hashlib.sha256(json.dumps(_graph(flow), sort_keys=True).encode())
     for file in _sources(flow):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+        found.update(file.name.encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()
 
 
 def _sources(flow: FlowClass) -> list[Path]:

@@ -59,6 +59,11 @@ def certificate_file() -> str | None:
     return os.environ.get("SSL_CERT_FILE")
 
 
+def storage_folder() -> str | None:
+    """Where CrewAI keeps what outlives an execution."""
+    return os.environ.get("CREWAI_STORAGE_DIR")
+
+
 def redacted(text: str) -> str:
     """*text* without secrets, and without half characters, which no JSON can carry."""
     return redact(text, secrets()).encode(errors="backslashreplace").decode()

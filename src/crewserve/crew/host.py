@@ -5,20 +5,21 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from crewserve.crew.child_link import ChildDied, ChildLink
 from crewserve.crew.pool import Pool
+from crewserve.crew.processes import OWNER, kill_strays
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
 from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
-from crewserve.domain.errors import FieldError, NotReady
-from crewserve.domain.execution import Execution
+from crewserve.domain.errors import FieldError, NotReady, StaleExecution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
-from crewserve.ports import Described, Finished, Outcome
+from crewserve.domain.step import Step
+from crewserve.ports import Described, Finished, Held, Outcome, Run, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ RESTART_SECONDS: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Waiting times before a template that died is started again; the last one repeats."""
 
 TIDY_SECONDS: Final = 5.0
+
+STOP: Final = "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,8 @@ class ForkingHost:
     """Flows that children import for themselves."""
     _keeper: "asyncio.Task[None] | None" = None
     _deadline: float | None = None
+    _children: "dict[Held, ChildLink | Literal['stop'] | None]" = field(default_factory=dict)
+    """Those that run something; None before it has one, `STOP` when it shall stop even so."""
 
     async def start(self) -> None:
         """Returns at once; the template gets ready in the background."""
@@ -76,14 +81,26 @@ class ForkingHost:
     def room(self) -> int:
         return self._pool.room if self._pool else 0
 
-    async def run(self, flow: FlowSpec, execution: Execution) -> Outcome:
+    async def run(self, run: Run) -> Outcome:
         """See `FlowHost`. Raises: NotReady, when there is no template."""
-        pool = self._pool
+        pool, execution = self._pool, run.execution
         if pool is None:
             raise NotReady("The flows are still loading", retry_after=timedelta(seconds=2))
-        child = await pool.acquire(flow.name)
+        held = Held(execution.id, execution.fence)
+        self._children[held] = None
         try:
-            answer = await child.ask(self._assignment(flow, execution))
+            child = await pool.acquire(run.flow.name)
+            return await self._run_in(child, pool, run)
+        finally:
+            del self._children[held]
+
+    async def _run_in(self, child: ChildLink, pool: Pool, run: Run) -> Outcome:
+        held = Held(run.execution.id, run.execution.fence)
+        if self._children[held] is STOP:
+            asyncio.get_running_loop().call_soon(child.stop)  # after the assignment is sent
+        self._children[held] = child
+        try:
+            answer = await child.ask(self._assignment(run), lambda raw: _keep(run, raw))
         except ChildDied as death:
             return Failure(code=FailureCode.WORKER_LOST, message=str(death))
         except asyncio.CancelledError:
@@ -91,15 +108,27 @@ class ForkingHost:
             await asyncio.shield(child.exited)
             raise
         if answer["reusable"]:
-            pool.release(child, flow.name)
+            pool.release(child, run.flow.name)
         return _outcome(answer)
 
-    def _assignment(self, flow: FlowSpec, execution: Execution) -> Message:
+    def stop(self, held: Held) -> None:
+        """See `FlowHost`."""
+        child = self._children.get(held, STOP)
+        if isinstance(child, ChildLink):
+            child.stop()
+        elif child is None:
+            self._children[held] = STOP
+
+    def _assignment(self, run: Run) -> Message:
+        flow, execution = run.flow, run.execution
         storage = self.plan.storage / flow.name
         return {
             "run": flow.ref,
             "execution_id": str(execution.id),
             "inputs": execution.inputs,
+            "steps": [_recorded(step) for step in run.steps],
+            "digest": run.steps[-1].digest if run.steps else None,
+            "accepts_changes": execution.accepts_changes,
             "folder": str(self.plan.executions / str(execution.id)),
             "reuse": flow.reuse,
             "environment": {
@@ -182,7 +211,12 @@ class ForkingHost:
                 checker.cancel()
         finally:
             self._pool = self._validator = None
-            template.kill()
+            await asyncio.shield(self._end(template))
+
+    async def _end(self, template: TemplateLink) -> None:
+        """When it returns, nothing runs that a flow had started."""
+        await template.close()
+        await asyncio.to_thread(kill_strays, self.plan.environment[OWNER])
 
     def _child_ended(self, child: ChildLink) -> None:
         if self._pool is not None:
@@ -195,7 +229,27 @@ async def _tidy(pool: Pool) -> None:
         pool.dismiss_idle()
 
 
+def _recorded(step: Step) -> Message:
+    """What the child needs of a step that ended before."""
+    names = ("position", "name", "call", "result", "state", "problem")
+    return {name: getattr(step, name) for name in names}
+
+
+async def _keep(run: Run, raw: Message) -> bool:
+    started = datetime.fromtimestamp(raw.pop("started"), UTC)
+    ended = datetime.fromtimestamp(raw.pop("ended"), UTC)
+    try:
+        await run.record(
+            Step(**raw, started_at=started, ended_at=ended, attempt=run.execution.attempt)
+        )
+    except StaleExecution:
+        return False  # its lease is lost; whoever has it kills the process
+    return True
+
+
 def _outcome(answer: Message) -> Outcome:
+    if "stopped" in answer:
+        return Stopped()
     failure = answer.get("failure")
     if failure is None:
         return Finished(state=answer["state"], output=answer["output"])

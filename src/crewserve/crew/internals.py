@@ -6,11 +6,15 @@
 import importlib
 import inspect
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from crewai.events.event_bus import crewai_event_bus
 from crewai.flow.flow import Flow
+from crewai.flow.human_feedback import HumanFeedbackResult
 from crewai.flow.runtime import FlowState
+from crewai.flow.types import FlowMethodName
+from crewai.task import Task
 from pydantic import BaseModel
 
 FlowClass = type[Flow[Any]]
@@ -18,7 +22,14 @@ FlowClass = type[Flow[Any]]
 AFTER_IMPORT: Final = ("MainThread", "LanceDB")
 """Names of threads in a process that only imported CrewAI; LanceDB's survives a fork."""
 
-AFTER_RUN: Final = (*AFTER_IMPORT, "CrewAI", "asyncio", "ThreadPoolExecutor", "Thread-")
+AFTER_RUN: Final = (
+    *AFTER_IMPORT,
+    "CrewAI",
+    "asyncio",
+    "ThreadPoolExecutor",
+    "Thread-",
+    "crewserve",
+)
 """Names of threads in a process that ran a flow."""
 
 
@@ -89,3 +100,69 @@ def silence_console() -> None:
 def flush_events() -> None:
     """Wait until CrewAI's own handlers have seen all events of this process."""
     crewai_event_bus.flush()
+
+
+def settle_tasks_that_end_oddly() -> None:
+    """Let whoever waits for an ``async_execution`` task hear of any end of its thread.
+
+    CrewAI's thread reports only ``Exception`` (crewai/task.py, ``_execute_task_async``), so a crew
+    would wait for ever for a task that was ended by something else.
+    """
+    setattr(Task, "_execute_task_async", _execute_and_settle)  # noqa: B010  # mypy forbids the other
+
+
+_execute_as_crewai = Task._execute_task_async  # noqa: SLF001  # the thread's target
+
+
+def _execute_and_settle(task: Task, agent: Any, context: Any, tools: Any, future: Any) -> None:
+    try:
+        _execute_as_crewai(task, agent, context, tools, future)
+    except BaseException as error:  # noqa: BLE001  # it goes to the one who waits
+        future.set_exception(error)
+
+
+Step = Callable[..., Awaitable[tuple[Any, str | None]]]
+"""``Flow._execute_method``: given a name, the method and its arguments, it runs the method, and
+returns the result and the id of the event that said so."""
+
+
+def wrap_steps(flow: Flow[Any], wrapper: Callable[[Step], Step]) -> None:
+    """Put *wrapper* around each call of a method of this one flow object.
+
+    Starts, listeners and routers all come through here, on the event loop. What listens to a method
+    is looked for after this has returned.
+    """
+    object.__setattr__(flow, "_execute_method", wrapper(flow._execute_method))  # noqa: SLF001
+
+
+def feedback_on(flow: Flow[Any], name: str) -> HumanFeedbackResult | None:
+    """What a person said of the last call of the method; None if it asks nobody."""
+    method = flow._definition.methods.get(name)  # noqa: SLF001  # the class's may be another
+    if method is None or method.human_feedback is None:
+        return None
+    return next(
+        (found for found in reversed(flow.human_feedback_history) if found.method_name == name),
+        None,
+    )
+
+
+def note_step(flow: Flow[Any], name: str, result: Any) -> Any:
+    """Make the engine believe that the method has just returned *result*.
+
+    Returns what its listeners get: of an answered question with outcomes, the outcome. The end of
+    ``_execute_method``, without events; for feedback, ``_run_human_feedback_step`` as well.
+    """
+    entry, returned = {"method": name, "output": result}, result
+    asks = flow._definition.methods[name].human_feedback  # noqa: SLF001
+    if asks is not None and isinstance(result, HumanFeedbackResult):
+        flow.human_feedback_history.append(result)
+        flow.last_human_feedback = result
+        if asks.emit:
+            entry = {"method": name, "output": result.output, "human_feedback": result}
+            returned = result.outcome
+    method = FlowMethodName(name)
+    flow._method_outputs.append(entry)  # noqa: SLF001
+    counts = flow._method_execution_counts  # noqa: SLF001
+    counts[method] = counts.get(method, 0) + 1
+    flow._completed_methods.add(method)  # noqa: SLF001
+    return returned

@@ -14,6 +14,7 @@ from typing import Any, Final
 import certifi
 from pydantic import BaseModel
 
+from crewserve.crew.describing import digest
 from crewserve.crew.environment import certificate_file
 from crewserve.crew.internals import FlowClass, premake_state
 
@@ -43,6 +44,12 @@ def flow(flow_class: FlowClass) -> None:
     """What CrewAI finds out about a flow's class at its first use, or at every use."""
     flow_class.flow_definition()  # read from its source once, kept on the class
     premake_state(flow_class)
+
+
+def user_flow(flow_class: FlowClass) -> None:
+    """The same for a flow that is served, whose code is now what it is on the disk."""
+    flow(flow_class)
+    digest(flow_class)
 
 
 def _incomplete(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

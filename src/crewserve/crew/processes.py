@@ -2,14 +2,28 @@
 
 import contextlib
 import ctypes
+import hashlib
 import os
+import resource
 import signal
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 OWNER: Final = "CREWSERVE_OWNER"
-"""Environment variable that every process of a flow inherits: the supervisor it belongs to."""
+"""Environment variable of a template and its children: the supervisor that they belong to."""
+
+_RLIMIT_LOCKS: Final = 10
+"""Linux has not enforced this limit since 2.4, and every descendant inherits it: also one that
+got an environment and a session of its own, as the stdio servers of MCP do."""
+
+_SCANS: Final = 20
+"""How often to look for strays that were born while others were killed."""
+
+_FREEZING_SECONDS: Final = 0.05
+"""Among a few hundred processes it takes 10 ms to stop all before the first one is killed."""
 
 NICENESS: Final = 10
 
@@ -25,6 +39,12 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def outlive_parent() -> None:
+    """Undo `die_with_parent`, for a process that notices by itself and has to tidy up then."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0)
+
+
 def yield_to_the_api() -> None:
     """Requests stay quick while flows use all cores.
 
@@ -38,31 +58,117 @@ def yield_to_the_api() -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ended, so that none escapes."""
+    """Become the parent of every descendant whose own parent ended, so that none escapes.
+
+    Of several ancestors that asked for this the nearest one gets it. A fork does not inherit it.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def children() -> list[int]:
-    """The direct children of this process, orphans it adopted included."""
-    try:
-        text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    except OSError:
-        return []
-    return [int(pid) for pid in text.split()]
+def children(pid: int | None = None) -> list[int]:
+    """Direct children of all threads of *pid* (default: this process), adopted orphans included.
+
+    Those that ended and were not waited for are among them.
+    """
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid or os.getpid()}/task").iterdir():
+            with contextlib.suppress(OSError):  # this thread has just ended
+                found.extend(map(int, (task / "children").read_bytes().split()))
+    return found
 
 
-def kill(pid: int) -> None:
-    """Kill *pid* and its process group."""
-    for send in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            send(pid, signal.SIGKILL)
+def kill(root: int) -> None:
+    """Kill *root* and all its descendants, in whatever session they are.
+
+    Processes that never stop forking may outrun this. As *root* adopts orphans and dies, they come
+    to the next ancestor that adopts: it must go on with `kill_at_once` until it has no more.
+    """
+    frozen = [root]
+    _send(signal.SIGSTOP, root)
+    until = time.monotonic() + _FREEZING_SECONDS
+    while found := _freeze_children(frozen, until):
+        frozen += found
+    kill_at_once(frozen)
+
+
+def _freeze_children(frozen: list[int], until: float) -> list[int]:
+    """Stop who is not stopped: a stopped process neither forks nor waits, so none is missed."""
+    known, found = set(frozen), list[int]()
+    for pid in frozen:
+        if time.monotonic() > until:
+            return []
+        for child in reversed(children(pid)):  # the youngest first, before it is gone
+            if child not in known:
+                _send(signal.SIGSTOP, child)
+                found.append(child)
+    return found
+
+
+def kill_at_once(pids: Iterable[int]) -> None:
+    """Kill these, which come parents first, so that none starts a child anew."""
+    for pid in pids:
+        _send(signal.SIGKILL, pid)
+
+
+def _send(number: signal.Signals, pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def mark_descendants() -> None:
+    """Let `kill_strays` find every later descendant by the owner of this process."""
+    prefix = f"{OWNER}=".encode()
+    owners = [entry for entry in _environment(os.getpid()) if entry.startswith(prefix)]
+    if owners and sys.platform == "linux":
+        mark = _mark(owners[0].removeprefix(prefix).decode())
+        resource.setrlimit(_RLIMIT_LOCKS, (mark, mark))
 
 
 def kill_strays(owner: str) -> None:
-    """Kill every process that carries *owner* in its environment."""
-    marker = f"{OWNER}={owner}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if marker in (folder / "environ").read_bytes().split(b"\0"):
-                os.kill(int(folder.name), signal.SIGKILL)
+    """Kill every process that belongs to *owner*: all that descends from one is marked as well.
+
+    It looks at all processes of the machine, about 0.1 ms for each.
+    """
+    for _ in range(_SCANS):
+        found = False
+        for pid in _processes():
+            if _belongs(pid, owner):
+                _send(signal.SIGKILL, pid)
+                found = True
+        if not found:
+            return
+
+
+def _processes() -> list[int]:
+    """The youngest first: those that never stop forking are caught before they are gone."""
+    return sorted((int(folder.name) for folder in Path("/proc").glob("[0-9]*")), reverse=True)
+
+
+def _belongs(pid: int, owner: str) -> bool:
+    """False for one that has ended, even if nobody waited for it."""
+    entry = f"{OWNER}={owner}".encode()
+    with contextlib.suppress(OSError):
+        is_marked = _limit(pid) == _mark(owner) or entry in _environment(pid)
+        return is_marked and not _has_ended(pid)
+    return False
+
+
+def _has_ended(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    return state in {b"Z", b"X"}
+
+
+def _environment(pid: int) -> list[bytes]:
+    """As *pid* was started with it, or inherited it by a fork."""
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+def _limit(pid: int) -> int | None:
+    return resource.prlimit(pid, _RLIMIT_LOCKS)[1] if sys.platform == "linux" else None
+
+
+def _mark(owner: str) -> int:
+    """A limit: it must be below 2**63."""
+    return int.from_bytes(hashlib.sha256(owner.encode()).digest()[:7])

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from dataclasses import dataclass
 from traceback import format_exception
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from crewai.crews.crew_output import CrewOutput
 from crewai.events.stream_context import add_stream_sink
@@ -12,10 +13,12 @@ from crewai.execution import set_execution_uuid
 from crewai.flow.flow import Flow
 from pydantic import BaseModel
 
-from crewserve.crew.describing import input_errors
+from crewserve.crew.describing import digest, input_errors
+from crewserve.crew.durable import Recorded, make_durable
 from crewserve.crew.environment import redacted
 from crewserve.crew.internals import FlowClass, raw_state, silence_console, state_class
 from crewserve.crew.loading import FlowNotLoaded, explain, load
+from crewserve.crew.stopping import StepThreads, Stop
 from crewserve.crew.wire import Message
 
 STEP_THREADS: Final = 64
@@ -26,39 +29,87 @@ MAX_TRACEBACK: Final = 16_000
 """Characters; the end of a traceback is the part that helps."""
 
 
-def run(ref: str, execution_id: str, inputs: Mapping[str, Any]) -> Message:
-    """Kick off the flow and wait for it. Returns ``{"state", "output"}`` or ``{"failure"}``."""
-    steps: list[str] = []
+class Host(Protocol):
+    """What a run needs of whoever asked for it."""
+
+    def begin_run(self) -> "Future[None]":
+        """Resolves when the run shall stop."""
+        ...
+
+    async def record(self, step: Message) -> None:
+        """Returns when the step is durable."""
+        ...
+
+
+def run(task: Message, host: Host) -> Message:
+    """Kick off the flow and wait for it.
+
+    Returns ``{"state", "output"}``, ``{"stopped"}`` or ``{"failure"}``.
+    """
+    stop, failed_steps = Stop(), list[str]()
+    host.begin_run().add_done_callback(lambda _: stop.request())
     try:
-        flow = load(ref)
+        flow = load(task["run"])
     except FlowNotLoaded as error:
         reason = explain(error)
         return _failure("flow_error", reason.message, traceback=reason.traceback)
-    errors = input_errors(flow, inputs)
+    if refusal := _refusal(flow, task):
+        return refusal
+    try:
+        with asyncio.Runner() as runner:
+            runner.get_loop().set_default_executor(StepThreads(stop, STEP_THREADS))
+            return runner.run(_kickoff(flow, task, Attending(host, stop, failed_steps)))
+    except BaseException as error:  # noqa: BLE001  # a flow may raise anything, even SystemExit
+        if stop.requested:
+            return {"stopped": True}
+        return _raised(error, failed_steps[-1] if failed_steps else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Attending:
+    """Whom a run works with."""
+
+    host: Host
+    stop: Stop
+    failed_steps: list[str]
+    """Names, in the order in which they failed."""
+
+    def note(self, _: object, event: Any) -> None:
+        """A sink for CrewAI's events."""
+        if event.type == "method_execution_failed":
+            self.failed_steps.append(str(event.method_name))
+
+
+def _refusal(flow: FlowClass, task: Message) -> Message | None:
+    """Why it is not even tried."""
+    errors = input_errors(flow, task["inputs"])
     if errors:
         named = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
         return _failure("invalid_input", f"The inputs do not fit the flow: {named}")
-    try:
-        with asyncio.Runner() as runner:
-            runner.get_loop().set_default_executor(ThreadPoolExecutor(STEP_THREADS))
-            return runner.run(_kickoff(flow, execution_id, inputs, steps))
-    except BaseException as error:  # noqa: BLE001  # a flow may raise anything, even SystemExit
-        return _raised(error, steps[-1] if steps else None)
+    steps = task["steps"]
+    if steps and not task["accepts_changes"] and task["digest"] != digest(flow):
+        return _failure(
+            "flow_changed",
+            f"The flow's code is not the code that recorded its {len(steps)} finished steps. "
+            "Retry it with accept_changes to go on from them, or start a new execution",
+        )
+    return None
 
 
-async def _kickoff(
-    flow_class: FlowClass, execution_id: str, inputs: Mapping[str, Any], failed_steps: list[str]
-) -> Message:
-    def note_failed_step(_: object, event: Any) -> None:
-        if event.type == "method_execution_failed":
-            failed_steps.append(str(event.method_name))
-
+async def _kickoff(flow_class: FlowClass, task: Message, attending: Attending) -> Message:
     silence_console()
-    set_execution_uuid(execution_id)
-    add_stream_sink(note_failed_step)
-    flow, rest = _construct(flow_class, inputs)
-    _set_id(flow, execution_id)
-    output = await flow.kickoff_async(inputs=rest)
+    set_execution_uuid(task["execution_id"])
+    add_stream_sink(attending.note)
+    flow, rest = _construct(flow_class, task["inputs"])
+    _set_id(flow, task["execution_id"])
+    code = digest(flow_class)
+
+    async def record(step: Message) -> None:
+        await attending.host.record({**step, "digest": code})
+
+    make_durable(flow, [Recorded(**step) for step in task["steps"]], record, attending.stop.check)
+    with attending.stop.watching():
+        output = await flow.kickoff_async(inputs=rest)
     return {"state": _state(flow), "output": _plain(output)}
 
 

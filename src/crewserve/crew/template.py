@@ -18,6 +18,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from crewserve.crew import pages, wire
 from crewserve.crew.processes import (
@@ -25,9 +26,16 @@ from crewserve.crew.processes import (
     children,
     die_with_parent,
     kill,
+    kill_at_once,
+    mark_descendants,
+    outlive_parent,
     yield_to_the_api,
 )
 from crewserve.crew.wire import Message
+
+BURIAL_SECONDS: Final = 1.0
+"""The end of a child is reported when nothing is left of it, or after this time: a process that
+is stuck in the kernel must not hold back the others' news."""
 
 
 @dataclass(slots=True)
@@ -41,21 +49,30 @@ class Template:
     """``CLOCK_BOOTTIME`` (it goes on while the machine sleeps) at which all children die."""
     numbers: dict[int, int] = field(default_factory=dict)
     """The host's number of each living child, by pid."""
+    ended: list[Message] = field(default_factory=list)
+    """Ends of children that the host was not told yet."""
+    report_by: float = 0.0
 
     def serve(self) -> None:
-        """Until the host closes its end."""
+        """Until the host closes its end, or ends."""
         while True:
-            timeout = max(0.0, self.deadline - _boottime()) if self.numbers else None
             sources: list[int] = [self.control.fileno(), self.wake]
-            readable = select.select(sources, [], [], timeout)[0]
+            readable = select.select(sources, [], [], self._timeout())[0]
             if _boottime() >= self.deadline:
                 self._kill_all()
             if self.wake in readable:
                 os.read(self.wake, 4096)
+            if self.wake in readable or self.ended:
                 self._bury()
             if self.control.fileno() in readable and not self._obey():
-                self._kill_all()
+                self._end()
                 return
+
+    def _timeout(self) -> float | None:
+        due = self.report_by if self.ended else float("inf")
+        if self.numbers:
+            due = min(due, self.deadline)
+        return None if due == float("inf") else max(0.0, due - _boottime())
 
     def _obey(self) -> bool:
         """Follow one request; False when there is no host any more."""
@@ -79,6 +96,7 @@ class Template:
             self.control.close()
             os.close(self.wake)
             signal.set_wakeup_fd(-1)
+            adopt_orphans()  # so what is left behind stays within the execution that it belongs to
             from crewserve.crew.child import main  # noqa: PLC0415  # loaded long before, by `load`
 
             main(connection, parent)
@@ -91,32 +109,48 @@ class Template:
                 kill(pid)
 
     def _kill_all(self) -> None:
-        for pid in self.numbers:
-            kill(pid)
+        kill_at_once(self.numbers)
         self.deadline = float("inf")
 
-    def _bury(self) -> None:
-        """Collect ended children, and kill what they left behind until nothing is left."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid:
-                self._report(pid, status)
-                continue
-            strays = [child for child in children() if child not in self.numbers]
-            if not strays:
-                return
-            for stray in strays:
-                kill(stray)
-                os.waitpid(stray, 0)
+    def _end(self) -> None:
+        """Without a host nobody may run."""
+        self._kill_all()
+        until = _boottime() + BURIAL_SECONDS
+        while children() and _boottime() < until:
+            select.select([self.wake], [], [], 0.01)
+            self._bury()
 
-    def _report(self, pid: int, status: int) -> None:
-        number = self.numbers.pop(pid, None)
-        if number is not None:
-            code = os.waitstatus_to_exitcode(status)
-            self.control.sendall(wire.encode({"exited": number, "code": code}))
+    def _bury(self) -> None:
+        """Collect ended children, and kill what they left behind.
+
+        Every child adopts its own orphans, and at its end they come to us. So whoever is our child
+        without a number was left by an execution that is over. When it dies its own children come
+        to us, and we are called again.
+        """
+        self._collect()
+        strays = [pid for pid in children() if pid not in self.numbers]
+        kill_at_once(reversed(strays))  # the youngest first, in case that they never stop forking
+        if self.ended and (not strays or _boottime() >= self.report_by):
+            self._report()
+
+    def _collect(self) -> None:
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid not in self.numbers:
+                    continue
+                if not self.ended:
+                    self.report_by = _boottime() + BURIAL_SECONDS
+                code = os.waitstatus_to_exitcode(status)
+                self.ended.append({"exited": self.numbers.pop(pid), "code": code})
+
+    def _report(self) -> None:
+        ended, self.ended = self.ended, []
+        with suppress(OSError):  # without a host, nobody listens
+            for end in ended:
+                self.control.sendall(wire.encode(end))
 
 
 def _boottime() -> float:
@@ -137,7 +171,7 @@ def load(paths: list[str], refs: list[str], notes: Path) -> list[str]:
     rehearsal.preload(notes)
     for ref in refs:
         with suppress(FlowNotLoaded):  # the validator says why
-            premade.flow(load(ref))
+            premade.user_flow(load(ref))
         if internals.bus_was_used() or internals.strange_threads(internals.AFTER_IMPORT):
             return [ref]
     premade.make()
@@ -149,6 +183,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     die_with_parent(int(sys.argv[2]))
     adopt_orphans()
+    mark_descendants()
     yield_to_the_api()
     for expected in ("This process .* is multi-threaded", "lancedb fork support"):
         warnings.filterwarnings("ignore", expected)
@@ -162,6 +197,7 @@ def main() -> None:
     gc.freeze()
     pages.collapse()
     template = Template(control, _wakeup_pipe())
+    outlive_parent()  # from now on the end of the host shows as the end of the socket
     control.sendall(wire.encode({"ready": time.perf_counter() - started}))
     template.serve()
 

@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from crewserve.crew import wire
 from crewserve.crew.child_link import ChildLink
 from crewserve.crew.wire import Message
 
 log = logging.getLogger(__name__)
+
+
+CLOSE_SECONDS: Final = 2.0
 
 
 class TemplateDied(Exception):
@@ -138,6 +142,17 @@ class TemplateLink:
             self.kill()
 
     def kill(self) -> None:
-        """End it; its children die with it."""
+        """End it, and no more: what its children started stays."""
         if self.process.returncode is None:
             self.process.kill()
+
+    async def close(self) -> None:
+        """Have it kill all that its children started, then end; kill it if it does not."""
+        self.control.close()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.process.wait()
+        except TimeoutError:
+            log.warning("The template process does not end by itself")
+            self.kill()
+            await self.process.wait()

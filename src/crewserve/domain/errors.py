@@ -7,7 +7,13 @@
   x FlowUnavailable
   x InvalidInputs
   x InvalidTransition
+  x NotCancellable
+  x NotRetryable
+  x StepNotFound
   x StaleExecution
+  x InvalidKey
+  x KeyTaken
+  x KeyMismatch
   x NotReady
   x StorageUnavailable
 
@@ -103,6 +109,39 @@ class InvalidTransition(CrewserveError):
         self.target = target
 
 
+class NotCancellable(CrewserveError):
+    """A hand-written router runs it inside the API process, where nothing can be stopped."""
+
+    code = "not_cancellable"
+
+    def __init__(self, execution_id: ExecutionId) -> None:
+        super().__init__(
+            f"Execution {execution_id} is run by its router inside the server and cannot be stopped"
+        )
+
+
+class NotRetryable(CrewserveError):
+    """Only what ended without a result can be retried."""
+
+    code = "not_retryable"
+
+    def __init__(self, execution_id: ExecutionId, status: Status) -> None:
+        super().__init__(
+            f"Execution {execution_id} is {status}; only what failed or was cancelled can be "
+            "retried. Fork it to run it again"
+        )
+
+
+class StepNotFound(CrewserveError):
+    """The execution has no such finished step."""
+
+    code = "step_not_found"
+
+    def __init__(self, step: str, known: Sequence[str]) -> None:
+        recorded = ", ".join(known) or "none"
+        super().__init__(f"No finished step is called {step!r}; recorded are: {recorded}")
+
+
 class StaleExecution(CrewserveError):
     """The record changed hands since it was read; whoever holds the old one writes nothing."""
 
@@ -110,6 +149,38 @@ class StaleExecution(CrewserveError):
 
     def __init__(self, execution_id: ExecutionId) -> None:
         super().__init__(f"Execution {execution_id} was changed by somebody else meanwhile")
+
+
+class InvalidKey(CrewserveError):
+    """What the client sent as its idempotency key is none."""
+
+    code = "invalid_idempotency_key"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "An Idempotency-Key is one value of 1 to 255 printable ASCII characters, in double "
+            "quotes or without"
+        )
+
+
+class KeyTaken(CrewserveError):
+    """Another request with the same idempotency key was first; its answer is not known here yet."""
+
+    code = "idempotency_in_flight"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Another request with the Idempotency-Key {key!r} is being answered")
+
+
+class KeyMismatch(CrewserveError):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency_mismatch"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The Idempotency-Key {key!r} was used for another request; send each with its own"
+        )
 
 
 class NotReady(CrewserveError):

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
 from crewserve.domain.errors import InvalidTransition
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.domain.status import TRANSITIONS, Status
 
 
@@ -23,6 +24,16 @@ class Driver(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Somebody asked to stop an execution."""
+
+    requested_at: datetime
+    grace: timedelta
+    """How long it may take to stop by itself; none with ``force``."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
     """One request to run one flow, with everything known about it so far."""
 
@@ -32,7 +43,11 @@ class Execution:
     inputs: Mapping[str, Any]
     created_at: datetime
     driver: Driver = Driver.WORKER
-    max_attempts: int = 1
+    policy: Policy = DEFAULT
+    parent: ExecutionId | None = None
+    """The execution whose recorded steps it began with."""
+    accepts_changes: bool = False
+    """Whether recorded steps may be continued by other code than that which ran them."""
     attempt: int = 0
     """1 for the first try. Grows with each claim; a hand-back takes it back."""
     fence: int = 0
@@ -46,7 +61,7 @@ class Execution:
     lease_owner: WorkerName | None = None
     lease_expires_at: datetime | None = None
     """Both are set exactly while somebody is responsible for it."""
-    cancel_requested_at: datetime | None = None
+    cancel: Cancel | None = None
     result: Any = None
     failure: Failure | None = None
 
@@ -68,9 +83,11 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The attempt ended without a result and is not tried again."""
+    """The attempt ended without a result; another follows if the policy allows it."""
 
     failure: Failure
+    jitter: float = 0.0
+    """In [0, 1]; see `Policy.delay`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +95,14 @@ class LeaseExpired:
     """Nobody renewed the lease in time; *reason* says what is known about it."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """A caller wants it to stop. What does not run ends at once."""
+
+    grace: timedelta
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +115,7 @@ class Cancelled:
     """A caller asked to stop and nothing of it runs any more."""
 
 
-Event = Claimed | Returned | Raised | LeaseExpired | HandedBack | Cancelled
+Event = Claimed | Returned | Raised | LeaseExpired | HandedBack | CancelRequested | Cancelled
 
 
 def apply(execution: Execution, event: Event, *, now: datetime) -> Execution:
@@ -101,19 +126,24 @@ def apply(execution: Execution, event: Event, *, now: datetime) -> Execution:
     """
     match event:
         case Claimed(owner, lease_expires_at):
-            return _claimed(execution, owner, lease_expires_at, now)
+            after = _claimed(execution, owner, lease_expires_at, now)
         case Returned(result):
-            return _ended(execution, Status.COMPLETED, now, result=result)
-        case Raised(failure):
-            return _ended(execution, Status.FAILED, now, failure=failure)
+            after = _ended(execution, Status.COMPLETED, now, result=result)
+        case Raised(failure, jitter):
+            delay = execution.policy.delay(execution.attempt, jitter=jitter)
+            after = _raised(execution, failure, now, delay)
         case LeaseExpired(reason):
-            return _expired(execution, reason, now)
+            failure = Failure(code=FailureCode.WORKER_LOST, message=reason)
+            after = _raised(execution, failure, now, timedelta())
         case HandedBack():
-            return _requeued(execution, now, attempt=execution.attempt - 1)
+            after = _handed_back(execution, now)
+        case CancelRequested(grace, reason):
+            after = _cancel_requested(execution, grace, reason, now)
         case Cancelled():
-            return _ended(execution, Status.CANCELLED, now)
+            after = _ended(execution, Status.CANCELLED, now)
         case _:
             assert_never(event)
+    return after
 
 
 def _claimed(
@@ -131,24 +161,42 @@ def _claimed(
     )
 
 
-def _expired(execution: Execution, reason: str, now: datetime) -> Execution:
+def _raised(execution: Execution, failure: Failure, now: datetime, delay: timedelta) -> Execution:
     """Cancel wins over retry; a caller's execution is never tried again."""
-    if execution.cancel_requested_at is not None:
+    if execution.cancel is not None:
         return _ended(execution, Status.CANCELLED, now)
-    retried = execution.driver is Driver.WORKER and execution.attempt < execution.max_attempts
-    if retried:
-        return _requeued(execution, now, attempt=execution.attempt)
-    failure = Failure(code=FailureCode.WORKER_LOST, message=reason)
+    ours = execution.driver is Driver.WORKER and execution.status is Status.RUNNING
+    if ours and execution.policy.may_retry(failure.code, attempt=execution.attempt):
+        return _requeued(execution, now + delay, attempt=execution.attempt)
     return _ended(execution, Status.FAILED, now, failure=failure)
 
 
-def _requeued(execution: Execution, now: datetime, *, attempt: int) -> Execution:
+def _handed_back(execution: Execution, now: datetime) -> Execution:
+    if execution.cancel is not None:
+        return _ended(execution, Status.CANCELLED, now)
+    return _requeued(execution, now, attempt=execution.attempt - 1)
+
+
+def _cancel_requested(
+    execution: Execution, grace: timedelta, reason: str | None, now: datetime
+) -> Execution:
+    """Asking again may shorten the grace; the first time and reason stay."""
+    asked = execution.cancel
+    if asked is None:
+        asked = Cancel(requested_at=now, grace=grace, reason=reason)
+    cancelled = replace(execution, cancel=replace(asked, grace=min(asked.grace, grace)))
+    if execution.status is Status.RUNNING:
+        return cancelled
+    return _ended(cancelled, Status.CANCELLED, now)
+
+
+def _requeued(execution: Execution, available_at: datetime, *, attempt: int) -> Execution:
     _check(execution, Status.PENDING)
     return replace(
         execution,
         status=Status.PENDING,
         attempt=attempt,
-        available_at=now,
+        available_at=available_at,
         started_at=None,
         lease_owner=None,
         lease_expires_at=None,

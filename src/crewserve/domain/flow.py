@@ -6,9 +6,13 @@ from enum import StrEnum
 from typing import Any
 
 from crewserve.domain.ids import FlowName
+from crewserve.domain.policy import DEFAULT, Policy
 
 ShapeResult = Callable[[Mapping[str, Any]], Any]
 """Makes the result from the flow's final state; raises ValueError when the state does not fit."""
+
+CheckInputs = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Returns the inputs as the flow gets them; raises InvalidInputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,10 @@ class FlowSpec:
     model checks them, in the validator process."""
     shape_result: ShapeResult | None = None
     """None: the result is what ``kickoff()`` returned."""
+    check_inputs: CheckInputs | None = None
+    """The request model, as a function; None like ``input_schema``."""
+    policy: Policy = DEFAULT
+    """Of executions that do not ask for another."""
     reuse: int = 1
     """How many executions one process may run before it is replaced. 1: a fresh one each time."""
 

@@ -6,17 +6,20 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import to_json
 
 from crewserve.domain.errors import FieldError, InvalidInputs
-from crewserve.domain.flow import FlowSpec
+from crewserve.domain.flow import CheckInputs, FlowSpec
 from crewserve.domain.ids import ExecutionId, FlowName, name_of, title_of
+from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
+from crewserve.http.idempotency import OPENAPI, key_of, started_answer
 from crewserve.http.problems import responses
 from crewserve.protocol.executions import (
+    ExecuteOptions,
     ExecutionResponse,
     ExecutionStatusResponse,
     status_fields,
@@ -24,6 +27,7 @@ from crewserve.protocol.executions import (
 
 _EXECUTE_PROBLEMS = responses(
     HTTPStatus.BAD_REQUEST,
+    HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -45,6 +49,7 @@ def flow_router(
     request: type[BaseModel] | None = None,
     result: type[BaseModel] | None = None,
     name: str | None = None,
+    policy: Policy = DEFAULT,
     reuse: int = 1,
 ) -> FlowRouter:
     """Serve the flow class *flow*, given as ``package.module:ClassName``; nothing imports it here.
@@ -57,27 +62,33 @@ def flow_router(
         result: filled from the flow's final state. Without it the result is what ``kickoff()``
             returned.
         name: by default the class name in snake case: ``PoemFlow`` is ``poem_flow``.
+        policy: how often and how long its executions may try, unless the caller says otherwise.
         reuse: how many executions one process may run before it is replaced. Reuse is quicker,
             but module globals and whatever else the flow changed in its process stay.
 
     Raises ValueError when *flow* is no import string, or *request* has a field called ``id``.
     """
-    module, _, class_name = flow.partition(":")
-    if not module or not class_name.isidentifier():
-        raise ValueError(f"{flow!r} does not name a flow; write it as package.module:ClassName")
-    if request is not None and "id" in request.model_fields:
-        raise ValueError(f"{request.__name__} has a field 'id', which is reserved; rename it")
+    class_name = _class_name(flow)
     spec = FlowSpec(
         name=FlowName(name or name_of(class_name)),
         ref=flow,
         input_schema=None if request is None else request.model_json_schema(),
         shape_result=None if result is None else _shape(result),
+        check_inputs=None if request is None else _checked_by(request),
+        policy=policy,
         reuse=reuse,
     )
     router = FlowRouter(spec)
     _add_execute(router, spec, request)
     _add_show(router, spec, _shown_model(spec, result))
     return router
+
+
+def _class_name(ref: str) -> str:
+    module, _, class_name = ref.partition(":")
+    if not module or not class_name.isidentifier():
+        raise ValueError(f"{ref!r} does not name a flow; write it as package.module:ClassName")
+    return class_name
 
 
 def _shape(result: type[BaseModel]) -> Callable[[Mapping[str, Any]], Any]:
@@ -93,6 +104,25 @@ def _shape(result: type[BaseModel]) -> Callable[[Mapping[str, Any]], Any]:
     return shape
 
 
+def _checked_by(request: type[BaseModel]) -> CheckInputs:
+    if "id" in request.model_fields:
+        raise ValueError(f"{request.__name__} has a field 'id', which is reserved; rename it")
+
+    def check(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return request.model_validate(inputs).model_dump(mode="json")
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False, include_context=False)
+            raise InvalidInputs(
+                [
+                    FieldError(".".join(map(str, one["loc"])), one["msg"], one["type"])
+                    for one in found
+                ]
+            ) from None
+
+    return check
+
+
 def _shown_model(spec: FlowSpec, result: type[BaseModel] | None) -> type[ExecutionStatusResponse]:
     """The status body whose ``result`` is documented as this flow's own."""
     if result is None:
@@ -106,17 +136,16 @@ def _shown_model(spec: FlowSpec, result: type[BaseModel] | None) -> type[Executi
 def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | None) -> None:
     title = title_of(spec.name)
 
-    async def execute(payload: Any, state: StateDep, http: Request) -> Response:
+    async def execute(
+        payload: Any, state: StateDep, http: Request, options: Annotated[ExecuteOptions, Query()]
+    ) -> Response:
         inputs = payload.model_dump(mode="json") if request else payload
         _check_json(inputs)
-        execution = await state.executions.submit(spec, inputs)
-        answer = ExecutionResponse(
-            execution_id=str(execution.id),
-            status=execution.status,
-            message=f"{title} execution initiated with ID: {execution.id}",
+        policy, submit = options.over(spec.policy), state.executions.submit
+        started = await state.executions.once(
+            await key_of(http), lambda key: submit(spec, inputs, policy, key)
         )
-        location = f"{http.url.path.removesuffix('/execute')}/execution/{execution.id}"
-        return json_answer(answer, HTTPStatus.ACCEPTED, {"Location": location})
+        return started_answer(started, f"{http.url.path.removesuffix('/execute')}/execution")
 
     body = Annotated[request, Body()] if request else Annotated[dict[str, Any], Body()]
     execute.__annotations__["payload"] = body
@@ -127,6 +156,7 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
         status_code=HTTPStatus.ACCEPTED,
         response_model=ExecutionResponse,
         responses=_EXECUTE_PROBLEMS,
+        openapi_extra=OPENAPI,
         summary=f"Start the {title.lower()}",
         operation_id=f"execute_{spec.name}",
     )

@@ -22,9 +22,15 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.ExecutionActive: HTTPStatus.CONFLICT,
     errors.FlowNotFound: HTTPStatus.NOT_FOUND,
     errors.FlowUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.InvalidKey: HTTPStatus.BAD_REQUEST,
     errors.InvalidInputs: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InvalidTransition: HTTPStatus.CONFLICT,
+    errors.KeyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.KeyTaken: HTTPStatus.CONFLICT,
+    errors.NotCancellable: HTTPStatus.CONFLICT,
+    errors.NotRetryable: HTTPStatus.CONFLICT,
     errors.StaleExecution: HTTPStatus.CONFLICT,
+    errors.StepNotFound: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -70,6 +76,8 @@ async def _ours(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(ceil(error.retry_after.total_seconds()))
     elif isinstance(error, errors.StorageUnavailable):
         headers["Retry-After"] = "5"
+    elif isinstance(error, errors.KeyTaken):
+        headers["Retry-After"] = "1"
     elif isinstance(error, errors.InvalidInputs):
         fields = [
             ProblemField(field=found.field, message=found.message, type=found.type)

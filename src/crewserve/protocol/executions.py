@@ -1,14 +1,20 @@
 """Executions on the wire: the specification's bodies, key by key."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from crewserve.domain.execution import Execution
 from crewserve.domain.failure import Failure, FailureCode
+from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
+from crewserve.domain.step import Attempt, Step
 from crewserve.protocol.times import WireTime
+
+MAX_SECONDS: Final = 7 * 24 * 3600
 
 ExecutionStatus = Status
 """The specification's name of it."""
@@ -33,6 +39,32 @@ class ExecutionResponse(BaseModel):
             ]
         }
     )
+
+
+class ExecuteOptions(BaseModel):
+    """How often and how long this execution may try; what is not given is the flow's default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    timeout_seconds: float | None = Field(
+        None, gt=0, le=MAX_SECONDS, description="How long one attempt may run."
+    )
+    max_attempts: int | None = Field(None, ge=1, le=100)
+    backoff_seconds: float | None = Field(
+        None, ge=0, le=MAX_SECONDS, description="Before the second attempt; doubles after each."
+    )
+    retry_on: list[FailureCode] | None = Field(
+        None, description="Failures after which another attempt may follow."
+    )
+
+    def over(self, policy: Policy) -> Policy:
+        """*policy* with what was given."""
+        given = self.model_dump(exclude_none=True)
+        if not given:
+            return policy
+        if self.retry_on is not None:
+            given["retry_on"] = frozenset(self.retry_on)
+        return replace(policy, **given)
 
 
 class ErrorDetails(BaseModel):
@@ -64,13 +96,110 @@ class ExecutionStatusResponse(BaseModel):
     )
 
 
+class AttemptBody(BaseModel):
+    """One try, from claim to end."""
+
+    number: int = Field(description="Two have the same number when one was handed back.")
+    worker: str = Field(description="The process that supervised it.")
+    started_at: WireTime
+    ended_at: WireTime | None
+    outcome: str | None = Field(
+        description="`completed`, `failed`, `cancelled`, `lost`, `handed_back`; null: it runs."
+    )
+    code: FailureCode | None
+    error: str | None
+
+
+class StepBody(BaseModel):
+    """A finished step."""
+
+    position: int = Field(description="From 1, in the order in which steps ended.")
+    name: str
+    call: int = Field(description="Which call of that method; from 1.")
+    attempt: int
+    started_at: WireTime
+    ended_at: WireTime
+    result: Any
+    state: Any = Field(description="The flow's state afterwards.")
+    problem: str | None = Field(description="Why it would run again after a crash.")
+
+
+class StepList(BaseModel):
+    """In the order in which they ended."""
+
+    steps: list[StepBody]
+
+
+class CancelRequest(BaseModel):
+    """How to stop."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["graceful", "force"] = Field(
+        "graceful",
+        description="`graceful` stops at the next step, model call, tool call or token, and by "
+        "force when the grace is over; `force` kills every process at once.",
+    )
+    grace_seconds: float = Field(5.0, ge=0, le=3600, strict=True)
+    reason: str | None = Field(None, max_length=1000)
+
+    @property
+    def grace(self) -> timedelta:
+        """None at all with force."""
+        return timedelta(seconds=0 if self.mode == "force" else self.grace_seconds)
+
+
+class BulkCancelRequest(CancelRequest):
+    """Which executions to stop; without a filter: all that have not ended."""
+
+    flow_name: str | None = Field(None, max_length=100)
+    status: Literal[Status.PENDING, Status.RUNNING, Status.WAITING] | None = None
+    dry_run: bool = Field(default=False, strict=True, description="Only count.")
+
+
+class BulkCancelResponse(BaseModel):
+    """What a bulk cancel did, or would do."""
+
+    matched: int
+    cancelled: int = Field(description="Ended at once.")
+    requested: int = Field(description="Were running, and stop within the grace.")
+    dry_run: bool
+
+
+class RetryRequest(BaseModel):
+    """Whether recorded steps may be continued by other code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    accept_changes: bool = Field(
+        default=False, strict=True, description="Go on although the flow's code has changed since."
+    )
+
+
+class ForkRequest(RetryRequest):
+    """Where to go on, and what shall differ."""
+
+    from_step: str | int = Field(
+        description="The first step to run again: `method`, `method#2` for its second call, or "
+        "the position that `/steps` shows."
+    )
+    state: dict[str, Any] | None = Field(None, description="Fields of the state to replace.")
+    inputs: dict[str, Any] | None = Field(None, description="Other inputs.")
+
+
 class ExecutionDetail(ExecutionStatusResponse):
     """Everything that is known of an execution."""
 
     inputs: Mapping[str, Any]
     attempt: int = Field(description="1 for the first try, 0 before it.")
     max_attempts: int
+    timeout_seconds: float | None = Field(None, description="How long one attempt may run.")
     worker: str | None = Field(None, description="The process that holds it now.")
+    parent_id: str | None = Field(None, description="The execution whose steps it began with.")
+    available_at: WireTime = Field(description="When its next attempt may begin, while pending.")
+    cancel_requested_at: WireTime | None = None
+    cancel_reason: str | None = None
+    attempts: list[AttemptBody] = Field(description="The oldest first.")
 
 
 class ExecutionList(BaseModel):
@@ -98,15 +227,29 @@ def status_fields(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
     }
 
 
-def detail(execution: Execution, *, tracebacks: bool) -> ExecutionDetail:
+def detail(
+    execution: Execution, attempts: Sequence[Attempt], *, tracebacks: bool
+) -> ExecutionDetail:
     """*execution* with all that is known of it."""
+    cancel, policy = execution.cancel, execution.policy
     return ExecutionDetail(
         **status_fields(execution, tracebacks=tracebacks),
         inputs=execution.inputs,
         attempt=execution.attempt,
-        max_attempts=execution.max_attempts,
+        max_attempts=policy.max_attempts,
+        timeout_seconds=policy.timeout_seconds,
         worker=execution.lease_owner,
+        parent_id=None if execution.parent is None else str(execution.parent),
+        available_at=execution.available_at,
+        cancel_requested_at=cancel.requested_at if cancel else None,
+        cancel_reason=cancel.reason if cancel else None,
+        attempts=[AttemptBody.model_validate(one, from_attributes=True) for one in attempts],
     )
+
+
+def step_list(steps: Sequence[Step]) -> StepList:
+    """*steps* on the wire."""
+    return StepList(steps=[StepBody.model_validate(one, from_attributes=True) for one in steps])
 
 
 def _details(failure: Failure, *, tracebacks: bool) -> ErrorDetails:

@@ -1,14 +1,20 @@
 """Row to record and back: the whole translation."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Row
 
-from crewserve.domain.execution import Driver, Execution
+from crewserve.domain.execution import Cancel, Driver, Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.policy import DEFAULT, Policy, from_fields, to_fields
 from crewserve.domain.status import Status
+from crewserve.domain.step import Attempt, Step
+from crewserve.ports import Held
+
+_DEFAULT_FIELDS: Final = to_fields(DEFAULT)
 
 
 def to_execution(row: Row[Any]) -> Execution:
@@ -25,13 +31,31 @@ def to_execution(row: Row[Any]) -> Execution:
         started_at=row.started_at,
         completed_at=row.completed_at,
         attempt=row.attempt,
-        max_attempts=row.max_attempts,
+        policy=_policy(row.policy),
+        parent=None if row.parent is None else ExecutionId(row.parent),
+        accepts_changes=row.accepts_changes,
         fence=row.fence,
         lease_owner=None if owner is None else WorkerName(owner),
         lease_expires_at=row.lease_expires_at,
-        cancel_requested_at=row.cancel_requested_at,
+        cancel=to_cancel(row),
         result=row.result,
         failure=None if row.failure_code is None else _to_failure(row),
+    )
+
+
+def _policy(fields: Mapping[str, Any]) -> Policy:
+    """Nearly every row has the default; telling that is quicker than building it."""
+    return DEFAULT if fields == _DEFAULT_FIELDS else from_fields(fields)
+
+
+def to_cancel(row: Row[Any]) -> Cancel | None:
+    """*row* has the columns of a cancel; None when none was requested."""
+    if row.cancel_requested_at is None:
+        return None
+    return Cancel(
+        requested_at=row.cancel_requested_at,
+        grace=timedelta(seconds=row.cancel_grace_seconds),
+        reason=row.cancel_reason,
     )
 
 
@@ -53,18 +77,22 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
         "driver": execution.driver,
         "inputs": execution.inputs,
         "created_at": execution.created_at,
-        "max_attempts": execution.max_attempts,
+        "policy": to_fields(execution.policy),
+        "parent": execution.parent,
+        "accepts_changes": execution.accepts_changes,
         **to_changes(execution),
     }
 
 
-FIXED: Final = frozenset({"id", "flow", "driver", "inputs", "created_at", "max_attempts"})
+FIXED: Final = frozenset(
+    {"id", "flow", "driver", "inputs", "created_at", "policy", "parent", "accepts_changes"}
+)
 """The columns that never change; `to_changes` has all others."""
 
 
 def to_changes(execution: Execution) -> Mapping[str, Any]:
     """The columns that change after creation, for an update."""
-    failure = execution.failure
+    failure, cancel = execution.failure, execution.cancel
     return {
         "status": execution.status,
         "available_at": execution.available_at,
@@ -74,11 +102,44 @@ def to_changes(execution: Execution) -> Mapping[str, Any]:
         "fence": execution.fence,
         "lease_owner": execution.lease_owner,
         "lease_expires_at": execution.lease_expires_at,
-        "cancel_requested_at": execution.cancel_requested_at,
+        "cancel_requested_at": cancel.requested_at if cancel else None,
+        "cancel_grace_seconds": cancel.grace.total_seconds() if cancel else None,
+        "cancel_reason": cancel.reason if cancel else None,
         "result": execution.result,
         "failure_code": failure.code if failure else None,
         "failure_message": failure.message if failure else None,
         "failure_type": failure.type if failure else None,
         "failure_step": failure.step if failure else None,
         "failure_traceback": failure.traceback if failure else None,
+    }
+
+
+def to_step(row: Row[Any]) -> Step:
+    """*row* has all columns of `steps`."""
+    fields = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+    del fields["execution"], fields["fence"]
+    return Step(**fields)
+
+
+def to_step_row(held: Held, step: Step) -> Mapping[str, Any]:
+    """All columns, for an insert. Not `asdict`, which would copy the data."""
+    fields = {name: getattr(step, name) for name in Step.__dataclass_fields__}
+    return {"execution": held.id, "fence": held.fence, **fields}
+
+
+def to_attempt(row: Row[Any]) -> Attempt:
+    """*row* has all columns of `attempts`."""
+    fields = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+    del fields["execution"]
+    return Attempt(**fields)
+
+
+def to_attempt_row(execution: Execution) -> Mapping[str, Any]:
+    """The attempt that has just begun."""
+    return {
+        "execution": execution.id,
+        "fence": execution.fence,
+        "number": execution.attempt,
+        "worker": execution.lease_owner,
+        "started_at": execution.started_at,
     }

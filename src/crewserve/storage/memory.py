@@ -11,12 +11,23 @@ from crewserve.domain.errors import (
     CrewserveError,
     ExecutionActive,
     ExecutionNotFound,
+    KeyTaken,
     StaleExecution,
 )
-from crewserve.domain.execution import Claimed, Driver, Execution, LeaseExpired, apply
+from crewserve.domain.execution import (
+    Cancel,
+    Claimed,
+    Driver,
+    Event,
+    Execution,
+    LeaseExpired,
+    apply,
+)
+from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
-from crewserve.ports import ExecutionQuery, Held, lease_lost_reason
+from crewserve.domain.step import Attempt, Step
+from crewserve.ports import ExecutionQuery, Held, ended_attempt, lease_lost_reason
 
 T = TypeVar("T")
 
@@ -26,16 +37,53 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[ExecutionId, Execution] = {}
+        self._steps: dict[ExecutionId, dict[int, tuple[int, Step]]] = {}
+        self._attempts: dict[Held, Attempt] = {}
+        self._keys: dict[tuple[str, str], KeyedStart] = {}
         self._lock = Lock()
 
-    def add(self, execution: Execution) -> Future[None]:
-        return self._transaction(lambda: self._add(execution))
+    def add(
+        self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
+    ) -> Future[None]:
+        def run() -> None:
+            if key is not None:
+                self._take(key, execution)
+            self._add(execution, steps)
+
+        return self._transaction(run)
 
     def current(self, execution_id: ExecutionId) -> Future[Execution]:
         return self._transaction(lambda: self._find(execution_id))
 
-    def replace(self, before: Execution, after: Execution) -> Future[None]:
-        return self._transaction(lambda: self._replace(before, after))
+    def change(
+        self,
+        execution_id: ExecutionId,
+        event: Event,
+        *,
+        now: datetime,
+        fence: int | None = None,
+    ) -> Future[Execution]:
+        def run() -> Execution:
+            before = self._find(execution_id)
+            if fence is not None and (before.fence, before.status) != (fence, Status.RUNNING):
+                raise StaleExecution(execution_id)
+            return self._apply(before, event, now)
+
+        return self._transaction(run)
+
+    def record(self, held: Held, step: Step) -> Future[None]:
+        def run() -> None:
+            row = self._rows.get(held.id)
+            if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
+                raise StaleExecution(held.id)
+            kept = {
+                position: (fence, one)
+                for position, (fence, one) in self._steps[held.id].items()
+                if position < step.position or fence == held.fence
+            }
+            self._steps[held.id] = {**kept, step.position: (held.fence, step)}
+
+        return self._transaction(run)
 
     def claim(
         self,
@@ -50,7 +98,7 @@ class MemoryStore:
             ready = [row for row in self._rows.values() if _is_claimable(row, flows, now)]
             ready.sort(key=lambda row: (row.available_at, row.id))
             event = Claimed(owner, lease_expires_at)
-            return self._put([apply(row, event, now=now) for row in ready[:limit]])
+            return [self._apply(row, event, now) for row in ready[:limit]]
 
         return self._transaction(run)
 
@@ -61,8 +109,8 @@ class MemoryStore:
         *,
         lease_expires_at: datetime,
         now: datetime,
-    ) -> Future[Mapping[Held, bool]]:
-        def run() -> Mapping[Held, bool]:
+    ) -> Future[Mapping[Held, Cancel | None]]:
+        def run() -> Mapping[Held, Cancel | None]:
             mine = [
                 row
                 for row in self._rows.values()
@@ -72,7 +120,7 @@ class MemoryStore:
                 and row.lease_expires_at > now
             ]
             self._put([replace(row, lease_expires_at=lease_expires_at) for row in mine])
-            return {Held(row.id, row.fence): row.cancel_requested_at is not None for row in mine}
+            return {Held(row.id, row.fence): row.cancel for row in mine}
 
         return self._transaction(run)
 
@@ -81,12 +129,10 @@ class MemoryStore:
     ) -> Future[list[Execution]]:
         def run() -> list[Execution]:
             gone = [row for row in self._rows.values() if _is_abandoned(row, lost, now)]
-            return self._put(
-                [
-                    apply(row, LeaseExpired(lease_lost_reason(row, lost)), now=now)
-                    for row in gone[:limit]
-                ]
-            )
+            return [
+                self._apply(row, LeaseExpired(lease_lost_reason(row, lost)), now)
+                for row in gone[:limit]
+            ]
 
         return self._transaction(run)
 
@@ -97,6 +143,9 @@ class MemoryStore:
             if not row.status.is_terminal and not unclaimed:
                 raise ExecutionActive(execution_id, row.status)
             del self._rows[execution_id]
+            self._steps.pop(execution_id, None)
+            for held in [held for held in self._attempts if held.id == execution_id]:
+                del self._attempts[held]
 
         return self._transaction(run)
 
@@ -106,6 +155,16 @@ class MemoryStore:
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
         rows = sorted(self._rows.values(), key=lambda row: row.id, reverse=True)
         return [row for row in rows if _matches(row, query)][: query.limit]
+
+    async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
+        return [step for _, (_, step) in sorted(self._steps.get(execution_id, {}).items())]
+
+    async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
+        found = [attempt for held, attempt in self._attempts.items() if held.id == execution_id]
+        return sorted(found, key=lambda attempt: attempt.fence)
+
+    async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
+        return self._keys.get((key.scope, key.value))
 
     async def owners(self) -> Collection[WorkerName]:
         return {row.lease_owner for row in self._rows.values() if row.lease_owner is not None}
@@ -120,14 +179,33 @@ class MemoryStore:
         self._rows.update({row.id: row for row in written})
         return written
 
-    def _add(self, row: Execution) -> None:
+    def _add(self, row: Execution, steps: Sequence[Step]) -> None:
         self._rows[row.id] = row
+        self._steps[row.id] = {step.position: (0, step) for step in steps}
 
-    def _replace(self, before: Execution, after: Execution) -> None:
-        row = self._rows.get(before.id)
-        if row is None or (row.fence, row.status) != (before.fence, before.status):
-            raise StaleExecution(before.id)
+    def _take(self, key: IdempotencyKey, execution: Execution) -> None:
+        since = execution.created_at - KEPT
+        self._keys = {name: one for name, one in self._keys.items() if one.created_at > since}
+        if (key.scope, key.value) in self._keys:
+            raise KeyTaken(key.value)
+        self._keys[key.scope, key.value] = KeyedStart(
+            fingerprint=key.fingerprint,
+            execution=execution.id,
+            flow=execution.flow,
+            created_at=execution.created_at,
+        )
+
+    def _apply(self, before: Execution, event: Event, now: datetime) -> Execution:
+        after = apply(before, event, now=now)
+        if isinstance(event, Claimed):
+            self._attempts[Held(after.id, after.fence)] = Attempt(
+                number=after.attempt, fence=after.fence, worker=event.owner, started_at=now
+            )
+        held = Held(before.id, before.fence)
+        if (ended := ended_attempt(before, event, after)) and held in self._attempts:
+            self._attempts[held] = replace(self._attempts[held], ended_at=now, **ended._asdict())
         self._put([after])
+        return after
 
     def _transaction(self, run: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()

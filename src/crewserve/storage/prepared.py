@@ -1,7 +1,8 @@
 """Hot statements, compiled once.
 
 SQLAlchemy's statements and types, without its work for each execution: on SQLite that takes several
-times as long as the statement itself.
+times as long as the statement itself. Parameters are positional, so the dialect's must be too
+(``qmark`` or ``format``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +27,16 @@ class Prepared:
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
             for name in compiled.positiontup
         ]
+        self._constants = {
+            name: compiled.binds[name].value
+            for name in compiled.positiontup
+            if not compiled.binds[name].required
+        }
 
     def bound(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """*values* as the driver takes them."""
+        if self._constants:
+            values = {**self._constants, **values}
         return tuple(
             encode(values[name]) if encode else values[name] for name, encode in self._parameters
         )

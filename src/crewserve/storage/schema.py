@@ -4,10 +4,13 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 
-HEAD: Final = "0001"
+HEAD: Final = "0003"
 """The newest migration. Kept here so that a start with nothing to do needs no Alembic."""
+
+_LOCK: Final = int.from_bytes(b"crewserv")
+"""The number of our advisory lock in a PostgreSQL database."""
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,7 @@ def migrate(engine: Engine) -> None:
     Raises: NewerDatabase.
     """
     with engine.begin() as connection:
+        _wait_for_others(connection)
         found = _revision(connection)
         if found == HEAD:
             return
@@ -31,6 +35,14 @@ def migrate(engine: Engine) -> None:
             )
         _upgrade(connection)
         log.info("Migrated the database from schema %s to %s", found or "none", HEAD)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """SQLite's transactions do so by themselves. What is set here ends with the transaction."""
+    if connection.dialect.name == "postgresql":
+        for name in ("statement_timeout", "lock_timeout"):  # a large table takes what it takes
+            connection.execute(text(f"set local {name} = 0"))
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
 
 def _revision(connection: Connection) -> str | None:

@@ -5,23 +5,35 @@ import logging
 import sqlite3
 from collections import namedtuple
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Engine, Select, bindparam, select
+from sqlalchemy import Engine, Row, Select, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
 from crewserve.domain.errors import ExecutionNotFound, StorageUnavailable
 from crewserve.domain.execution import Execution
+from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, WorkerName
+from crewserve.domain.step import Attempt, Step
 from crewserve.ports import ExecutionQuery
-from crewserve.storage.mapping import to_execution
+from crewserve.storage import keys
+from crewserve.storage.mapping import to_attempt, to_execution, to_step
 from crewserve.storage.prepared import Prepared
-from crewserve.storage.tables import executions
+from crewserve.storage.tables import attempts, executions, steps
+from crewserve.storage.telling import told
 
 log = logging.getLogger(__name__)
 
-_OWNERS = select(executions.c.lease_owner).where(executions.c.lease_expires_at.is_not(None))
+OWNERS = (
+    select(executions.c.lease_owner).where(executions.c.lease_expires_at.is_not(None)).distinct()
+)
+
+Statement = Select[Any]
+
+READERS: Final = 8
+"""Threads that read, and so connections that do."""
 
 
 @contextmanager
@@ -30,7 +42,7 @@ def unavailable() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
-        log.error("The database refused a read: %s", error)
+        log.error("The database refused a read: %s", told(error))
         raise StorageUnavailable from error
 
 
@@ -65,19 +77,72 @@ class _ByKey:
         )
 
 
-class SqliteReader:
-    """`ExecutionReader` on SQLite.
-
-    A read by primary key takes less time than handing it to a thread, so it happens on the event
-    loop, on a connection of its own; everything that may read many rows goes to a thread.
-    """
+class SqlReader:
+    """`ExecutionReader` on any SQL database: each read happens in a thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="storage-reader")
+
+    def close(self) -> None:
+        """Wait for reads under way."""
+        self._threads.shutdown()
+
+    async def get(self, execution_id: ExecutionId) -> Execution:
+        rows = await self._rows(select(executions).where(executions.c.id == execution_id))
+        if not rows:
+            raise ExecutionNotFound(execution_id)
+        return to_execution(rows[0])
+
+    async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
+        return [to_execution(row) for row in await self._rows(page_statement(query))]
+
+    async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
+        statement = select(steps).where(steps.c.execution == execution_id)
+        return [to_step(row) for row in await self._rows(statement.order_by(steps.c.position))]
+
+    async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
+        statement = select(attempts).where(attempts.c.execution == execution_id)
+        return [to_attempt(row) for row in await self._rows(statement.order_by(attempts.c.fence))]
+
+    async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
+        rows = await self._rows(keys.find(key))
+        return keys.to_keyed_start(rows[0]) if rows else None
+
+    async def owners(self) -> Collection[WorkerName]:
+        return {WorkerName(row.lease_owner) for row in await self._rows(OWNERS)}
+
+    async def _rows(self, statement: Statement) -> "Sequence[Row[Any]]":
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._read, statement)
+
+    def _read(self, statement: Statement) -> "Sequence[Row[Any]]":
+        with unavailable():
+            try:
+                return self._fetch(statement)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            return self._fetch(statement)  # the server was restarted, so on a new connection
+
+    def _fetch(self, statement: Statement) -> "Sequence[Row[Any]]":
+        with self._engine.connect() as connection:
+            return connection.execute(statement).all()
+
+
+class SqliteReader(SqlReader):
+    """On SQLite a read by primary key takes less time than handing it to a thread.
+
+    So it happens on the event loop, on a connection of its own.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self._by_key = _ByKey(engine)
 
     def close(self) -> None:
         self._by_key.close()
+        super().close()
 
     async def get(self, execution_id: ExecutionId) -> Execution:
         with unavailable():
@@ -86,22 +151,8 @@ class SqliteReader:
             raise ExecutionNotFound(execution_id)
         return to_execution(row)
 
-    async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
-        return await asyncio.to_thread(self._page, page_statement(query))
 
-    def _page(self, statement: "Select[tuple[object, ...]]") -> Sequence[Execution]:
-        with unavailable(), self._engine.connect() as connection:
-            return [to_execution(row) for row in connection.execute(statement)]
-
-    async def owners(self) -> Collection[WorkerName]:
-        return await asyncio.to_thread(self._owners)
-
-    def _owners(self) -> Collection[WorkerName]:
-        with unavailable(), self._engine.connect() as connection:
-            return {WorkerName(owner) for owner in connection.execute(_OWNERS.distinct()).scalars()}
-
-
-def page_statement(query: ExecutionQuery) -> "Select[tuple[object, ...]]":
+def page_statement(query: ExecutionQuery) -> Statement:
     """Keyset: any page costs what the first one costs, because ids sort by time."""
     statement = select(executions).order_by(executions.c.id.desc()).limit(query.limit)
     if query.flow is not None:

@@ -1,65 +1,33 @@
 """The writing side on a SQL database."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Dialect,
-    Select,
-    Update,
-    and_,
-    bindparam,
-    delete,
-    insert,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, Dialect
 
 from crewserve.domain.errors import ExecutionActive, ExecutionNotFound, StaleExecution
-from crewserve.domain.execution import Driver, Execution, LeaseExpired, apply
+from crewserve.domain.execution import Cancel, Event, Execution, LeaseExpired, apply
+from crewserve.domain.idempotency import IdempotencyKey
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
-from crewserve.domain.status import TERMINAL, Status
-from crewserve.ports import Held, lease_lost_reason
-from crewserve.storage.mapping import FIXED, to_changes, to_execution, to_row
+from crewserve.domain.status import Status
+from crewserve.domain.step import Step
+from crewserve.ports import Held, ended_attempt, lease_lost_reason
+from crewserve.storage import statements
+from crewserve.storage.keys import KeyWriter
+from crewserve.storage.mapping import (
+    FIXED,
+    to_attempt_row,
+    to_cancel,
+    to_changes,
+    to_execution,
+    to_row,
+    to_step_row,
+)
 from crewserve.storage.prepared import Prepared
-from crewserve.storage.tables import CLAIMABLE, executions
+from crewserve.storage.tables import executions
+from crewserve.storage.tables import steps as steps_table
 from crewserve.storage.writer import Writer
-
-_GET = select(executions).where(executions.c.id == bindparam("key"))
-_REPLACE = update(executions).where(
-    executions.c.id == bindparam("key"),
-    executions.c.fence == bindparam("old_fence"),
-    executions.c.status == bindparam("old_status"),
-)
-_OLDEST = (
-    select(executions.c.id)
-    .where(
-        CLAIMABLE,
-        executions.c.available_at <= bindparam("now"),
-        executions.c.flow.in_(bindparam("flows", expanding=True)),
-    )
-    .order_by(executions.c.available_at, executions.c.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-_CLAIM = (  # `apply(execution, Claimed(...))` as one statement, so that two claimers cannot meet
-    update(executions)
-    .where(executions.c.id.in_(_OLDEST))
-    .values(
-        status=Status.RUNNING,
-        attempt=executions.c.attempt + 1,
-        fence=executions.c.fence + 1,
-        started_at=bindparam("now"),
-        lease_owner=bindparam("owner"),
-        lease_expires_at=bindparam("expiry"),
-    )
-    .returning(*executions.c)
-)
 
 
 class SqlStore:
@@ -67,29 +35,66 @@ class SqlStore:
 
     def __init__(self, writer: Writer, dialect: Dialect) -> None:
         self._writer = writer
-        self._insert = Prepared(insert(executions), dialect, executions.c.keys())
         changing = [name for name in executions.c.keys() if name not in FIXED]  # noqa: SIM118
-        self._update = Prepared(_REPLACE, dialect, changing)
+        begun = ["execution", "fence", "number", "worker", "started_at"]
+        self._keys = KeyWriter(dialect)
+        self._insert = Prepared(statements.add(dialect), dialect, executions.c.keys())
+        self._update = Prepared(statements.replace(dialect), dialect, changing)
+        self._begin_attempt = Prepared(statements.BEGIN_ATTEMPT, dialect, begun)
+        self._end_attempt = Prepared(statements.END_ATTEMPT, dialect)
+        self._is_held = Prepared(statements.IS_HELD, dialect)
+        self._forget_steps = Prepared(statements.FORGET_STEPS, dialect)
+        self._record_step = Prepared(statements.record_step(dialect), dialect, steps_table.c.keys())
 
-    def add(self, execution: Execution) -> Future[None]:
+    def add(
+        self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
+    ) -> Future[None]:
         row = to_row(execution)
+        recorded = [to_step_row(Held(execution.id, 0), step) for step in steps]
 
         def run(connection: Connection) -> None:
+            if key is not None:
+                self._keys.record(connection, key, execution)
             self._insert.run(connection, row)
+            for step in recorded:
+                self._record_step.run(connection, step)
 
         return self._writer.submit(run)
 
     def current(self, execution_id: ExecutionId) -> Future[Execution]:
         return self._writer.submit(lambda connection: _get(connection, execution_id))
 
-    def replace(self, before: Execution, after: Execution) -> Future[None]:
-        return self._writer.submit(lambda connection: self._replace(connection, before, after))
+    def change(
+        self,
+        execution_id: ExecutionId,
+        event: Event,
+        *,
+        now: datetime,
+        fence: int | None = None,
+    ) -> Future[Execution]:
+        def run(connection: Connection) -> Execution:
+            before = _get(connection, execution_id)
+            if fence is not None and (before.fence, before.status) != (fence, Status.RUNNING):
+                raise StaleExecution(execution_id)
+            return self._apply(connection, before, event, now)
 
-    def _replace(self, connection: Connection, before: Execution, after: Execution) -> None:
+        return self._writer.submit(run)
+
+    def _apply(
+        self, connection: Connection, before: Execution, event: Event, now: datetime
+    ) -> Execution:
+        after = apply(before, event, now=now)
         guard = {"key": before.id, "old_fence": before.fence, "old_status": before.status}
         written = self._update.run(connection, {**to_changes(after), **guard})
         if written.rowcount != 1:
             raise StaleExecution(before.id)
+        if after.fence > before.fence:
+            self._begin_attempt.run(connection, to_attempt_row(after))
+        if ended := ended_attempt(before, event, after):
+            values = {"key": before.id, "held_fence": before.fence, "ended": now}
+            values |= {"how": ended.outcome, "why": ended.code, "said": ended.error}
+            self._end_attempt.run(connection, values)
+        return after
 
     def claim(
         self,
@@ -109,7 +114,10 @@ class SqlStore:
         }
 
         def run(connection: Connection) -> list[Execution]:
-            claimed = [to_execution(row) for row in connection.execute(_CLAIM, values)]
+            rows = connection.execute(statements.CLAIM, values)
+            claimed = [to_execution(row) for row in rows]
+            for execution in claimed:
+                self._begin_attempt.run(connection, to_attempt_row(execution))
             return sorted(claimed, key=lambda execution: execution.id)
 
         return self._writer.submit(run)
@@ -121,29 +129,40 @@ class SqlStore:
         *,
         lease_expires_at: datetime,
         now: datetime,
-    ) -> Future[Mapping[Held, bool]]:
-        statement = _renew(owner, held, lease_expires_at, now)
+    ) -> Future[Mapping[Held, Cancel | None]]:
+        statement = statements.renew(owner, held, lease_expires_at, now)
 
-        def run(connection: Connection) -> Mapping[Held, bool]:
+        def run(connection: Connection) -> Mapping[Held, Cancel | None]:
             return {
-                Held(ExecutionId(row.id), row.fence): row.cancel_requested_at is not None
+                Held(ExecutionId(row.id), row.fence): to_cancel(row)
                 for row in connection.execute(statement)
             }
+
+        return self._writer.submit(run)
+
+    def record(self, held: Held, step: Step) -> Future[None]:
+        row = to_step_row(held, step)
+
+        def run(connection: Connection) -> None:
+            guard = {"key": held.id, "held_fence": held.fence, "held_status": Status.RUNNING}
+            if self._is_held.run(connection, guard).first() is None:
+                raise StaleExecution(held.id)
+            self._forget_steps.run(connection, row)
+            self._record_step.run(connection, row)
 
         return self._writer.submit(run)
 
     def reap(
         self, *, lost: Collection[WorkerName], limit: int, now: datetime
     ) -> Future[list[Execution]]:
-        statement = _abandoned(lost, limit, now)
+        statement = statements.abandoned(lost, limit, now)
 
         def run(connection: Connection) -> list[Execution]:
             reaped = []
             for row in connection.execute(statement).all():
                 before = to_execution(row)
-                after = apply(before, LeaseExpired(lease_lost_reason(before, lost)), now=now)
-                self._replace(connection, before, after)
-                reaped.append(after)
+                event = LeaseExpired(lease_lost_reason(before, lost))
+                reaped.append(self._apply(connection, before, event, now))
             return reaped
 
         return self._writer.submit(run)
@@ -153,44 +172,12 @@ class SqlStore:
 
 
 def _get(connection: Connection, execution_id: ExecutionId) -> Execution:
-    row = connection.execute(_GET, {"key": execution_id}).one_or_none()
+    row = connection.execute(statements.GET, {"key": execution_id}).one_or_none()
     if row is None:
         raise ExecutionNotFound(execution_id)
     return to_execution(row)
 
 
-def _renew(
-    owner: WorkerName, held: Collection[Held], lease_expires_at: datetime, now: datetime
-) -> Update:
-    return (
-        update(executions)
-        .where(
-            tuple_(executions.c.id, executions.c.fence).in_(list(held)),
-            executions.c.lease_owner == owner,
-            executions.c.lease_expires_at > now,
-        )
-        .values(lease_expires_at=lease_expires_at)
-        .returning(executions.c.id, executions.c.fence, executions.c.cancel_requested_at)
-    )
-
-
-def _abandoned(
-    lost: Collection[WorkerName], limit: int, now: datetime
-) -> "Select[tuple[object, ...]]":
-    gone: ColumnElement[bool] = executions.c.lease_expires_at < now
-    if lost:
-        owned = executions.c.lease_owner.in_(sorted(lost))
-        gone = or_(gone, and_(executions.c.lease_expires_at.is_not(None), owned))
-    return select(executions).where(gone).limit(limit).with_for_update(skip_locked=True)
-
-
 def _delete(connection: Connection, execution_id: ExecutionId) -> None:
-    ended = executions.c.status.in_(sorted(TERMINAL))
-    waiting_for_worker = and_(
-        executions.c.status == Status.PENDING, executions.c.driver == Driver.WORKER
-    )
-    statement = delete(executions).where(
-        executions.c.id == execution_id, or_(ended, waiting_for_worker)
-    )
-    if connection.execute(statement).rowcount != 1:
+    if connection.execute(statements.DELETE, {"key": execution_id}).rowcount != 1:
         raise ExecutionActive(execution_id, _get(connection, execution_id).status)

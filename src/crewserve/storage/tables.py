@@ -3,8 +3,11 @@
 from typing import Final
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
+    Float,
+    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -29,7 +32,7 @@ executions: Final = Table(
     "executions",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("flow", String(100), nullable=False),
+    Column("flow", Text, nullable=False),
     Column("driver", String(8), nullable=False),
     Column("status", String(16), nullable=False),
     Column("inputs", JsonValue, nullable=False),
@@ -38,16 +41,20 @@ executions: Final = Table(
     Column("started_at", UtcDateTime),
     Column("completed_at", UtcDateTime),
     Column("attempt", Integer, nullable=False),
-    Column("max_attempts", Integer, nullable=False),
+    Column("policy", JsonValue, nullable=False),
+    Column("parent", Uuid),
+    Column("accepts_changes", Boolean, nullable=False),
     Column("fence", Integer, nullable=False),
-    Column("lease_owner", String(200)),
+    Column("lease_owner", Text),
     Column("lease_expires_at", UtcDateTime),
     Column("cancel_requested_at", UtcDateTime),
+    Column("cancel_grace_seconds", Float),
+    Column("cancel_reason", Text),
     Column("result", JsonValue),
     Column("failure_code", String(32)),
     Column("failure_message", Text),
-    Column("failure_type", String(200)),
-    Column("failure_step", String(200)),
+    Column("failure_type", Text),
+    Column("failure_step", Text),
     Column("failure_traceback", Text),
     CheckConstraint("(lease_owner is null) = (lease_expires_at is null)", name="lease_is_whole"),
     CheckConstraint("status != 'running' or lease_owner is not null", name="running_is_held"),
@@ -74,4 +81,47 @@ Index(
     executions.c.lease_expires_at,
     sqlite_where=_HELD,
     postgresql_where=_HELD,
+)
+
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("execution", Uuid, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("fence", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("outcome", String(16)),
+    Column("code", String(32)),
+    Column("error", Text),
+)
+
+steps: Final = Table(
+    "steps",
+    metadata,
+    Column("execution", Uuid, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("fence", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("call", Integer, nullable=False),
+    Column("result", JsonValue),
+    Column("state", JsonValue),
+    Column("problem", Text),
+    Column("digest", String(64), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=False),
+)
+
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("execution", Uuid, nullable=False),  # no reference: it outlives what it started
+    Column("flow", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_idempotency_keys_created_at", "created_at"),
 )

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Text
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,10 +32,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class JsonValue(TypeDecorator[Any]):
-    """JSON data; None is NULL.
+    """JSON data, kept as it was written; None is NULL.
 
     Text on SQLite, not SQLAlchemy's JSON: that column would have numeric affinity, and SQLite would
-    turn the text of a number into a number, and a large one into another.
+    turn the text of a number into a number, and a large one into another. JSON on PostgreSQL, not
+    JSONB: that refuses NUL and half characters, sorts keys, and turns 1e300 into an integer.
     """
 
     impl = Text
@@ -44,9 +45,7 @@ class JsonValue(TypeDecorator[Any]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "sqlite":
             return Text()
-        from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415  # others start faster
-
-        return JSONB(none_as_null=True)
+        return JSON(none_as_null=True)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None or dialect.name != "sqlite":

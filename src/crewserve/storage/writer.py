@@ -7,15 +7,17 @@ collected and share the next, so many small writes cost about as much as one.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from crewserve.domain.errors import CrewserveError, StorageUnavailable
+from crewserve.storage.telling import told
 
 T = TypeVar("T")
 
@@ -24,11 +26,18 @@ log = logging.getLogger(__name__)
 BATCH = 256
 """Writes in one commit at most, so that the first of them does not wait long for the last."""
 
+CONFLICTS: Final = frozenset({"40001", "40P01"})
+"""PostgreSQL's serialization failure and deadlock: the write of another process came between."""
+
+TRIES: Final = 4
+CONFLICT_SECONDS: Final = 0.02
+"""What the other one gets to finish."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Write:
     run: Callable[[Connection], Any]
-    """Runs once more when somebody else's write broke the batch, so it must only touch the
+    """Runs again when somebody else's write broke the batch, so it must only touch the
     connection."""
     future: "Future[Any]"
 
@@ -81,32 +90,44 @@ class Writer:
             batch.append(write)
         return False
 
-    def _commit(self, batch: list[_Write]) -> None:
+    def _commit(self, batch: list[_Write], tries: int = TRIES) -> None:
         began = False
         try:
             with self._engine.begin() as connection:
                 began = True
                 results = [write.run(connection) for write in batch]
         except Exception as error:  # noqa: BLE001  # whatever it was, its owner is told
-            self._fail(batch, error, alone=not began or len(batch) == 1)
+            if began and tries > 1 and _may_succeed_alone(error, len(batch)):
+                for write in batch:
+                    self._commit([write], tries - 1)
+                return
+            for write in batch:
+                write.future.set_exception(_shown(error))
             return
         for write, result in zip(batch, results, strict=True):
             write.future.set_result(result)
 
-    def _fail(self, batch: list[_Write], error: Exception, *, alone: bool) -> None:
-        """Tell the owners; but if one of several undid all, let each succeed or fail for itself."""
-        for write in batch:
-            if alone:  # or there was no transaction at all: locked, and waiting once is enough
-                write.future.set_exception(_shown(error))
-            else:
-                self._commit([write])
+
+def _may_succeed_alone(error: Exception, writes: int) -> bool:
+    """Whether what undid a batch may leave one of its writes alone.
+
+    Never when the connection broke: that may have been in the middle of the commit, and nobody
+    knows whether it happened.
+    """
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return False
+        if getattr(error.orig, "sqlstate", None) in CONFLICTS:
+            time.sleep(CONFLICT_SECONDS)
+            return True
+    return writes > 1
 
 
 def _shown(error: Exception) -> Exception:
     if isinstance(error, CrewserveError):
         return error
     if isinstance(error, DBAPIError):
-        log.error("The database refused a write: %s", error.orig)
+        log.error("The database refused a write: %s", told(error))
         unavailable = StorageUnavailable()
         unavailable.__cause__ = error
         return unavailable

@@ -1,14 +1,16 @@
 """Executions for tests."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
-from crewserve.domain.execution import Execution
+from crewserve.domain.execution import Cancel, Execution
 from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
+from crewserve.domain.step import Step
 
 NOW: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -22,8 +24,9 @@ def a_new_id() -> ExecutionId:
 
 
 def an_execution(status: Status = Status.PENDING, **changes: Any) -> Execution:
-    """A consistent execution in *status*; *changes* replace single fields."""
+    """A consistent execution in *status*; *changes* replace single fields, or `max_attempts`."""
     fields: dict[str, Any] = {
+        "policy": Policy(max_attempts=changes.pop("max_attempts", 1)),
         "id": a_new_id(),
         "flow": FlowName("poem_flow"),
         "status": status,
@@ -38,3 +41,24 @@ def an_execution(status: Status = Status.PENDING, **changes: Any) -> Execution:
     if status.is_terminal:
         fields |= {"completed_at": NOW}
     return Execution(**{**fields, **changes})
+
+
+def a_step(position: int = 1, **changes: Any) -> Step:
+    """A finished step; *changes* replace single fields."""
+    fields: dict[str, Any] = {
+        "position": position,
+        "name": f"step_{position}",
+        "call": 1,
+        "result": {"n": position},
+        "state": {"done": position},
+        "digest": "0" * 64,
+        "attempt": 1,
+        "started_at": NOW,
+        "ended_at": NOW,
+    }
+    return Step(**{**fields, **changes})
+
+
+def a_cancel(grace: float = 5.0) -> Cancel:
+    """A cancel that was requested just now."""
+    return Cancel(requested_at=NOW, grace=timedelta(seconds=grace), reason="enough")

@@ -1,16 +1,20 @@
 """What every store promises. Subclass it, give it a `store` fixture, and pytest runs all of it."""
 
 import asyncio
-from collections.abc import Awaitable
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import pytest
 
-from crewserve.domain.errors import ExecutionActive, ExecutionNotFound, StaleExecution
+from crewserve.domain.errors import (
+    ExecutionActive,
+    ExecutionNotFound,
+    InvalidTransition,
+    StaleExecution,
+)
 from crewserve.domain.execution import (
+    CancelRequested,
     Claimed,
     Driver,
     Execution,
@@ -25,14 +29,12 @@ from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.status import Status
 from crewserve.ports import (
     ExecutionQuery,
-    ExecutionReader,
-    ExecutionStore,
     Held,
     lease_lost_reason,
 )
-from crewserve.testing.builders import NOW, a_new_id, an_execution
-
-T = TypeVar("T")
+from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execution
+from crewserve.testing.idempotency import IdempotencyContract
+from crewserve.testing.stores import Store, done
 
 POEM = FlowName("poem_flow")
 OTHER = FlowName("other_flow")
@@ -40,15 +42,6 @@ ANN = WorkerName("ann:1:0:00")
 BOB = WorkerName("bob:1:0:00")
 LEASE = timedelta(seconds=30)
 LATER = NOW + LEASE + timedelta(seconds=1)
-
-
-class Store(ExecutionStore, ExecutionReader, Protocol):
-    """Both sides of one database."""
-
-
-def done(future: Future[T]) -> Awaitable[T]:
-    """Wait for the commit."""
-    return asyncio.wrap_future(future)
 
 
 async def claim(store: Store, owner: WorkerName = ANN, **changes: Any) -> list[Execution]:
@@ -95,17 +88,19 @@ class RecordingContract:
         with pytest.raises(ExecutionNotFound):
             await done(store.current(a_new_id()))
 
-    async def test_a_replacement_is_seen_by_readers(self, store: Store) -> None:
+    async def test_a_change_is_seen_by_readers(self, store: Store) -> None:
         running = await add_running(store)
-        completed = apply(running, Returned({"poem": "roses"}), now=NOW)
-        await done(store.replace(running, completed))
-        assert await store.get(running.id) == completed
+        event = Returned({"poem": "roses"})
+        completed = await done(store.change(running.id, event, now=NOW))
+        assert completed == apply(running, event, now=NOW) == await store.get(running.id)
 
     async def test_the_second_writer_is_told_it_is_stale(self, store: Store) -> None:
         running = await add_running(store)
-        await done(store.replace(running, apply(running, Returned(1), now=NOW)))
+        await done(store.change(running.id, Returned(1), now=NOW, fence=running.fence))
         with pytest.raises(StaleExecution):
-            await done(store.replace(running, apply(running, Returned(2), now=NOW)))
+            await done(store.change(running.id, Returned(2), now=NOW, fence=running.fence))
+        with pytest.raises(InvalidTransition):
+            await done(store.change(running.id, Returned(2), now=NOW))
         assert (await store.get(running.id)).result == 1
 
     async def test_a_superseded_fence_writes_nothing(self, store: Store) -> None:
@@ -113,14 +108,17 @@ class RecordingContract:
         await done(store.reap(lost=[], limit=10, now=LATER))
         [second] = await claim(store, BOB, now=LATER, lease_expires_at=LATER + LEASE)
         with pytest.raises(StaleExecution):
-            await done(store.replace(first, apply(first, Returned("zombie"), now=LATER)))
+            await done(store.change(first.id, Returned("zombie"), now=LATER, fence=first.fence))
+        with pytest.raises(StaleExecution):
+            await done(store.record(_held(first), a_step()))
+        assert list(await store.steps(first.id)) == []
         assert await store.get(first.id) == second
 
     async def test_one_failed_write_does_not_undo_its_neighbours(self, store: Store) -> None:
         running = await add_running(store)
-        stale = replace(running, fence=99)
         others = [an_execution() for _ in range(3)]
-        futures = [store.add(others[0]), store.replace(stale, stale), store.add(others[1])]
+        stale = store.change(running.id, Returned(1), now=NOW, fence=99)
+        futures: list[Future[Any]] = [store.add(others[0]), stale, store.add(others[1])]
         futures.append(store.add(others[2]))
         results = await asyncio.gather(*map(done, futures), return_exceptions=True)
         assert [isinstance(result, StaleExecution) for result in results] == [False, True] + [
@@ -194,7 +192,7 @@ class ClaimContract:
 
     async def test_what_was_handed_back_is_claimed_with_a_new_fence(self, store: Store) -> None:
         running = await add_running(store)
-        await done(store.replace(running, apply(running, HandedBack(), now=NOW)))
+        await done(store.change(running.id, HandedBack(), now=NOW))
         [again] = await claim(store, BOB)
         assert (again.attempt, again.fence, again.lease_owner) == (1, 2, BOB)
 
@@ -205,17 +203,17 @@ class LeaseContract:
     async def test_a_lease_is_renewed_for_exactly_what_is_held(self, store: Store) -> None:
         held, dropped = await add_running(store), await add_running(store)
         kept = await done(store.renew(ANN, [_held(held)], lease_expires_at=LATER + LEASE, now=NOW))
-        assert dict(kept) == {_held(held): False}
+        assert dict(kept) == {_held(held): None}
         reaped = await done(store.reap(lost=[], limit=10, now=LATER))
         assert [execution.id for execution in reaped] == [dropped.id]
 
     async def test_a_renewal_tells_of_a_requested_cancel(self, store: Store) -> None:
         execution = an_execution(
-            Status.RUNNING, lease_owner=ANN, lease_expires_at=LATER, cancel_requested_at=NOW
+            Status.RUNNING, lease_owner=ANN, lease_expires_at=LATER, cancel=a_cancel()
         )
         await done(store.add(execution))
         kept = await done(store.renew(ANN, [_held(execution)], lease_expires_at=LATER, now=NOW))
-        assert dict(kept) == {_held(execution): True}
+        assert dict(kept) == {_held(execution): a_cancel()}
 
     async def test_an_expired_lease_cannot_be_renewed(self, store: Store) -> None:
         running = await add_running(store)
@@ -245,7 +243,7 @@ class LeaseContract:
         assert (reaped.status, reaped.attempt) == (Status.PENDING, 1)
 
     async def test_cancel_wins_over_retry(self, store: Store) -> None:
-        await done(store.add(an_execution(max_attempts=2, cancel_requested_at=NOW)))
+        await done(store.add(an_execution(max_attempts=2, cancel=a_cancel())))
         await claim(store)
         [reaped] = await done(store.reap(lost=[], limit=10, now=LATER))
         assert reaped.status is Status.CANCELLED
@@ -298,12 +296,92 @@ class ReadingContract:
     async def test_a_raised_failure_is_read_back(self, store: Store) -> None:
         running = await add_running(store)
         failure = Failure(code=FailureCode.FLOW_ERROR, message="boom", type="ValueError", step="a")
-        await done(store.replace(running, apply(running, Raised(failure), now=LATER)))
+        await done(store.change(running.id, Raised(failure), now=LATER))
         read = await store.get(running.id)
         assert (read.status, read.failure, read.completed_at) == (Status.FAILED, failure, LATER)
 
 
-class StoreContract(RecordingContract, ClaimContract, LeaseContract, ReadingContract):
+class HistoryContract:
+    """Steps and attempts."""
+
+    async def test_steps_are_read_back_in_order(self, store: Store) -> None:
+        running = await add_running(store)
+        steps = [a_step(2, problem="no JSON", state=None), a_step(1, result=[1, "ü"])]
+        for step in steps:
+            await done(store.record(_held(running), step))
+        assert list(await store.steps(running.id)) == steps[::-1]
+
+    async def test_a_step_that_ran_again_replaces_the_one_before(self, store: Store) -> None:
+        running = await add_running(store)
+        await done(store.record(_held(running), a_step(1, result="old")))
+        await done(store.record(_held(running), a_step(1, result="new")))
+        assert [step.result for step in await store.steps(running.id)] == ["new"]
+
+    async def test_a_step_of_a_new_attempt_forgets_those_after_it(self, store: Store) -> None:
+        running = await add_running(store, max_attempts=2)
+        for position in (1, 2, 3):
+            await done(store.record(_held(running), a_step(position, result="old")))
+        await done(store.reap(lost=[], limit=10, now=LATER))
+        [again] = await claim(store, now=LATER, lease_expires_at=LATER + LEASE)
+        for position in (3, 2):
+            await done(store.record(_held(again), a_step(position, result="new")))
+        found = [(step.position, step.result) for step in await store.steps(running.id)]
+        assert found == [(1, "old"), (2, "new"), (3, "new")]
+
+    async def test_an_execution_may_begin_with_steps(self, store: Store) -> None:
+        forked = an_execution(parent=a_new_id(), accepts_changes=True)
+        await done(store.add(forked, [a_step(1), a_step(2)]))
+        assert list(await store.steps(forked.id)) == [a_step(1), a_step(2)]
+        assert await store.get(forked.id) == forked
+
+    async def test_steps_go_with_their_execution(self, store: Store) -> None:
+        running = await add_running(store)
+        await done(store.record(_held(running), a_step()))
+        await done(store.change(running.id, Returned(1), now=NOW))
+        await done(store.delete(running.id))
+        assert (list(await store.steps(running.id)), list(await store.attempts(running.id))) == (
+            [],
+            [],
+        )
+
+    async def test_each_attempt_tells_how_it_ended(self, store: Store) -> None:
+        running = await add_running(store, max_attempts=3)
+        await done(store.change(running.id, HandedBack(), now=NOW))
+        await claim(store, BOB)
+        await done(store.reap(lost=[BOB], limit=10, now=NOW))
+        await claim(store)
+        failure = Failure(code=FailureCode.WORKER_LOST, message="boom")
+        await done(store.change(running.id, Raised(failure), now=NOW))
+        [last] = await claim(store, now=LATER, lease_expires_at=LATER + LEASE)
+        await done(store.change(running.id, Returned(1), now=LATER))
+        found = await store.attempts(running.id)
+        assert [(one.number, one.fence, one.worker, one.outcome) for one in found] == [
+            (1, 1, ANN, "handed_back"),
+            (1, 2, BOB, "lost"),
+            (2, 3, ANN, "failed"),
+            (3, 4, ANN, "completed"),
+        ]
+        assert (found[2].code, found[2].error) == ("worker_lost", "boom")
+        assert (found[3].started_at, found[3].ended_at, last.attempt) == (LATER, LATER, 3)
+
+    async def test_a_cancel_request_of_what_runs_is_kept_until_it_stops(self, store: Store) -> None:
+        running = await add_running(store)
+        event = CancelRequested(timedelta(seconds=5), "enough")
+        asked = await done(store.change(running.id, event, now=NOW))
+        assert (asked.status, asked.cancel) == (Status.RUNNING, a_cancel())
+        stopped = await done(store.change(running.id, HandedBack(), now=NOW, fence=running.fence))
+        assert (stopped.status, stopped.cancel) == (Status.CANCELLED, a_cancel())
+        assert [one.outcome for one in await store.attempts(running.id)] == ["handed_back"]
+
+
+class StoreContract(
+    RecordingContract,
+    ClaimContract,
+    LeaseContract,
+    ReadingContract,
+    HistoryContract,
+    IdempotencyContract,
+):
     """All of it."""
 
 

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crewserve.domain.errors import FieldError
-from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import ExecutionId
-from crewserve.ports import Finished, Held, Outcome
+from crewserve.ports import Finished, Held, Outcome, Run
 from crewserve.testing.builders import NOW
 
 
@@ -38,14 +37,17 @@ class FakeHost:
     errors: Sequence[FieldError] = ()
     running: set[Held] = field(default_factory=set)
     killed: set[Held] = field(default_factory=set)
+    stopped: list[Held] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.finish.set()
 
-    async def run(self, flow: FlowSpec, execution: Execution) -> Outcome:
+    async def run(self, run: Run) -> Outcome:
         """See `FlowHost`."""
-        held = Held(execution.id, execution.fence)
+        held = Held(run.execution.id, run.execution.fence)
+        self.runs.append(run)
         self.running.add(held)
         try:
             await self.finish.wait()
@@ -55,6 +57,10 @@ class FakeHost:
         finally:
             self.running.discard(held)
         return self.outcome
+
+    def stop(self, held: Held) -> None:
+        """See `FlowHost`."""
+        self.stopped.append(held)
 
     async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
         """See `FlowHost`."""

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from crewserve.domain.errors import StorageUnavailable
-from crewserve.domain.ids import WorkerName
+from crewserve.domain.execution import Cancel
+from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.ports import Clock, ExecutionStore, Held
 
 log = logging.getLogger(__name__)
@@ -19,20 +21,41 @@ LIVE_SHARE: Final = 0.9
 """Of the lease, counted from before its renewal: what runs is dead before others may start it."""
 
 
+class _Holder(NamedTuple):
+    on_lost: Callable[[], None]
+    on_cancel: Callable[[Cancel], None]
+
+
 @dataclass(slots=True, eq=False)
 class LeaseKeeper:
-    """Holds leases until they are released, and tells who has lost one."""
+    """Holds leases until they are released; tells who has lost one, or shall stop."""
 
     store: ExecutionStore
     owner: WorkerName
     lease: timedelta
     live_until: Callable[[float], None]
     clock: Clock
-    _held: dict[Held, Callable[[], None]] = field(default_factory=dict)
+    _held: dict[Held, _Holder] = field(default_factory=dict)
+    _look: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def hold(self, held: Held, on_lost: Callable[[], None]) -> None:
-        """From now on renew it; call *on_lost* when it belongs to somebody else."""
-        self._held[held] = on_lost
+    def hold(
+        self,
+        held: Held,
+        *,
+        on_lost: Callable[[], None] = lambda: None,
+        on_cancel: Callable[[Cancel], None] = lambda _: None,
+    ) -> None:
+        """From now on renew it.
+
+        *on_lost* is called when it belongs to somebody else, *on_cancel* at each renewal while a
+        cancel is requested.
+        """
+        self._held[held] = _Holder(on_lost, on_cancel)
+
+    def look(self, execution_id: ExecutionId) -> None:
+        """Renew at once if that execution is held here: a cancel was requested."""
+        if any(held.id == execution_id for held in self._held):
+            self._look.set()
 
     def release(self, held: Held) -> None:
         """It ended, or is somebody else's."""
@@ -41,8 +64,11 @@ class LeaseKeeper:
     async def keep(self) -> None:
         """Until cancelled."""
         while True:
+            self._look.clear()
             await self._renew()
-            await asyncio.sleep(self.lease.total_seconds() / RENEWALS_PER_LEASE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.lease.total_seconds() / RENEWALS_PER_LEASE):
+                    await self._look.wait()
 
     async def _renew(self) -> None:
         began = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -53,16 +79,18 @@ class LeaseKeeper:
             log.error("Leases could not be renewed; what runs is killed when they end")
             return
         self.live_until(began + LIVE_SHARE * self.lease.total_seconds())
-        for held in asked.keys() - kept:
+        for held in asked.keys() - kept.keys():
             if self._held.pop(held, None):
                 log.warning("Lost the lease of execution %s", held.id)
-                asked[held]()
+                asked[held].on_lost()
+        for held, cancel in kept.items():
+            if cancel is not None and held in self._held:
+                asked[held].on_cancel(cancel)
 
-    async def _kept(self, held: list[Held]) -> set[Held]:
+    async def _kept(self, held: list[Held]) -> Mapping[Held, Cancel | None]:
         if not held:
-            return set()
+            return {}
         now = self.clock()
         expiry = now + self.lease
         renewal = self.store.renew(self.owner, held, lease_expires_at=expiry, now=now)
-        kept: Mapping[Held, bool] = await asyncio.wrap_future(renewal)
-        return set(kept)
+        return await asyncio.wrap_future(renewal)

@@ -2,20 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
 from crewserve.application.catalog import FlowCatalog
-from crewserve.domain.errors import NotReady, StaleExecution, StorageUnavailable
-from crewserve.domain.execution import Event, Execution, HandedBack, Raised, Returned, apply
-from crewserve.domain.failure import Failure, FailureCode
-from crewserve.domain.flow import FlowSpec
+from crewserve.domain.errors import StaleExecution, StorageUnavailable
+from crewserve.domain.execution import Event, Execution
 from crewserve.domain.ids import WorkerName
-from crewserve.domain.redaction import redact
-from crewserve.ports import Clock, ExecutionStore, FlowHost, Held, Outcome
+from crewserve.domain.status import Status
+from crewserve.domain.step import Step
+from crewserve.ports import Clock, ExecutionReader, ExecutionStore, FlowHost, Held, Run
+from crewserve.worker.job import Job, Why
 from crewserve.worker.leases import LeaseKeeper
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Supervisor:
 
     name: WorkerName
     store: ExecutionStore
+    reader: ExecutionReader
     host: FlowHost
     catalog: FlowCatalog
     leases: LeaseKeeper
@@ -41,13 +42,15 @@ class Supervisor:
     slots: int
     has_memory: Callable[[], bool]
     lease: timedelta
+    drain: timedelta
+    """How long running executions may go on after `stop`."""
     clock: Clock
-    _running: "dict[Held, asyncio.Task[None]]" = field(default_factory=dict)
-    _lost: set[Held] = field(default_factory=set)
+    _running: "dict[Job, asyncio.Task[None]]" = field(default_factory=dict)
     _stopping: bool = False
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def keep(self) -> None:
-        """Claim and run until `stop`; then kill what runs and hand it back."""
+        """Claim and run until `stop`; then let what runs finish, and hand back what does not."""
         while not self._stopping:
             self.wake.clear()
             try:
@@ -58,15 +61,34 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self.wake.wait()
-        await asyncio.sleep(0)  # a task that never began could not hand anything back
-        for task in self._running.values():
-            task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._drain()
 
     def stop(self) -> None:
         """Have `keep` come to its end."""
         self._stopping = True
         self.wake.set()
+
+    def hurry(self) -> None:
+        """Do not wait for what runs."""
+        self._hurry.set()
+
+    async def _drain(self) -> None:
+        seconds = self.drain.total_seconds()
+        if self._running and seconds:
+            log.info("Waiting up to %g s for %d executions", seconds, len(self._running))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._idle_or_hurried()
+        for job in self._running:
+            job.kill(Why.HANDED_BACK)
+        await asyncio.gather(*self._running.values())
+
+    async def _idle_or_hurried(self) -> None:
+        hurry = asyncio.create_task(self._hurry.wait(), name="hurry")
+        while self._running and not hurry.done():
+            await asyncio.wait([hurry, *self._running.values()], return_when="FIRST_COMPLETED")
+            await asyncio.sleep(0)  # whatever ended has left `_running` then
+        hurry.cancel()
 
     async def _claim(self) -> bool:
         """Start what there is room for; returns whether there may be more."""
@@ -88,65 +110,59 @@ class Supervisor:
         return len(claimed) == limit
 
     def _start(self, execution: Execution) -> None:
-        held = Held(execution.id, execution.fence)
-        task = asyncio.create_task(self._attempt(held, execution), name=f"run-{execution.id}")
-        self._running[held] = task
-        self.leases.hold(held, lambda: self._lose(held))
-        task.add_done_callback(lambda _: self._ended(held))
+        job = Job(self.catalog.specs[execution.flow], execution, self.host)
+        task = asyncio.create_task(self._attempt(job), name=f"attempt-{execution.id}")
+        self._running[job] = task
+        self.leases.hold(job.held, on_lost=lambda: job.kill(Why.LOST), on_cancel=job.cancel)
+        task.add_done_callback(lambda _: self._ended(job))
 
-    def _lose(self, held: Held) -> None:
-        """Its lease is somebody else's: kill it and write nothing."""
-        self._lost.add(held)
-        if task := self._running.get(held):
-            task.cancel()
-
-    def _ended(self, held: Held) -> None:
-        self._running.pop(held, None)
-        self._lost.discard(held)
-        self.leases.release(held)
+    def _ended(self, job: Job) -> None:
+        del self._running[job]
+        self.leases.release(job.held)
         self.wake.set()
 
-    async def _attempt(self, held: Held, execution: Execution) -> None:
-        flow = self.catalog.specs[execution.flow]
-        event: Event
-        try:
-            event = _event(flow, await self.host.run(flow, execution))
-        except NotReady:
-            event = HandedBack()
-        except asyncio.CancelledError:
-            if held in self._lost:
-                raise
-            await self._record(execution, HandedBack())
-            raise
-        except Exception:  # a defect of ours must not leave the execution without an end
-            log.exception("Execution %s could not be run", execution.id)
-            message = "The server failed while it ran this execution; its log says why"
-            event = Raised(Failure(code=FailureCode.WORKER_LOST, message=message))
-        await self._record(execution, event)
+    async def _attempt(self, job: Job) -> None:
+        event = await job.work(self._prepare(job))
+        if event is not None:
+            await self._record(job.held, event)
 
-    async def _record(self, execution: Execution, event: Event) -> None:
-        """Write it, however long the database is away; a lost lease ends the wait."""
-        after = apply(execution, event, now=self.clock())
+    async def _prepare(self, job: Job) -> Run:
+        """An execution that nobody ran before has no steps yet."""
+        execution = job.execution
+        steps: Sequence[Step] = ()
+        if execution.fence > 1 or execution.parent is not None:
+            steps = await self.reader.steps(execution.id)
+        return Run(job.flow, execution, steps, lambda step: self._keep_step(job.held, step))
+
+    async def _keep_step(self, held: Held, step: Step) -> None:
+        """Raises: StaleExecution."""
         while True:
             try:
-                await asyncio.wrap_future(self.store.replace(execution, after))
+                await asyncio.wrap_future(self.store.record(held, step))
+            except StorageUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _record(self, held: Held, event: Event) -> None:
+        """Write it, however long the database is away; a lost lease ends the wait."""
+        while True:
+            try:
+                written = await asyncio.wrap_future(
+                    self.store.change(held.id, event, now=self.clock(), fence=held.fence)
+                )
             except StaleExecution:
-                log.warning("Execution %s is somebody else's; its outcome is dropped", after.id)
+                log.warning("Execution %s is somebody else's; its outcome is dropped", held.id)
             except StorageUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             else:
-                log.info("Execution %s of %s is %s", after.id, after.flow, after.status)
+                log.info("Execution %s of %s is %s", held.id, written.flow, written.status)
+                self._wake_for(written)
             return
 
-
-def _event(flow: FlowSpec, outcome: Outcome) -> Event:
-    if isinstance(outcome, Failure):
-        return Raised(outcome)
-    if flow.shape_result is None:
-        return Returned(outcome.output)
-    try:
-        return Returned(flow.shape_result(outcome.state))
-    except Exception as error:  # noqa: BLE001  # the result model's validators are user code
-        message = f"The final state does not fit the result model: {redact(str(error))}"
-        return Raised(Failure(code=FailureCode.INVALID_OUTPUT, message=message))
+    def _wake_for(self, execution: Execution) -> None:
+        """When its next attempt may begin."""
+        if execution.status is Status.PENDING:
+            seconds = (execution.available_at - self.clock()).total_seconds()
+            asyncio.get_running_loop().call_later(max(0.0, seconds), self.wake.set)

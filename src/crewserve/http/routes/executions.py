@@ -13,6 +13,7 @@ from crewserve.http import cursors
 from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
 from crewserve.http.problems import responses
+from crewserve.http.routes import lifecycle
 from crewserve.ports import ExecutionQuery
 from crewserve.protocol.executions import (
     ExecutionDetail,
@@ -23,6 +24,7 @@ from crewserve.protocol.executions import (
 )
 
 router = APIRouter()
+router.include_router(lifecycle.router)
 
 _UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -77,9 +79,10 @@ def _links(request: Request, cursor: str | None) -> dict[str, str]:
     responses=responses(HTTPStatus.NOT_FOUND, _UNPROCESSABLE),
 )
 async def get_execution(execution_id: UUID, state: StateDep) -> Response:
-    """One execution of any flow, with its inputs."""
+    """One execution of any flow, with its inputs and attempts."""
     execution = await state.executions.get(ExecutionId(execution_id))
-    return json_answer(detail(execution, tracebacks=state.tracebacks))
+    attempts = await state.executions.attempts(execution.id)
+    return json_answer(detail(execution, attempts, tracebacks=state.tracebacks))
 
 
 @router.delete(

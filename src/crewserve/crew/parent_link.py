@@ -1,0 +1,80 @@
+"""A child's end of the connection to its host.
+
+A thread reads: requests queue up for the main thread, and what concerns the execution in work (a
+step was kept; stop) reaches it while the main thread is busy with user code.
+"""
+
+import asyncio
+import queue
+import socket
+import threading
+from concurrent.futures import Future
+from typing import Final
+
+from crewserve.crew import wire
+from crewserve.crew.wire import Message
+
+THREAD: Final = "crewserve-reader"
+
+
+class ParentLink:
+    """Answers one request after the other."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._sending = threading.Lock()
+        self._kept: dict[int, Future[None]] = {}
+        self._stop: Future[None] = Future()
+
+    def start(self) -> None:
+        threading.Thread(target=self._read, name=THREAD, daemon=True).start()
+
+    def next_request(self, timeout: float | None = None) -> Message | None:
+        """None when the host wants nothing more. Raises: queue.Empty, after *timeout* seconds."""
+        return self._requests.get(timeout=timeout)
+
+    def send_line(self, line: bytes) -> None:
+        """Raises: OSError, when the host is gone."""
+        with self._sending:
+            self._connection.sendall(line)
+
+    def begin_run(self) -> "Future[None]":
+        """Resolves when the run that was asked for last shall stop."""
+        return self._stop
+
+    async def record(self, step: Message) -> None:
+        """Returns when the host has committed *step*."""
+        kept: Future[None] = Future()
+        self._kept[step["position"]] = kept
+        self.send_line(_encode_step(step))
+        await asyncio.wrap_future(kept)
+
+    def _read(self) -> None:
+        try:
+            with self._connection.makefile("rb") as lines:
+                for line in lines:
+                    self._take(wire.decode(line))
+        except OSError:
+            pass  # the host is gone
+        self._requests.put(None)
+
+    def _take(self, message: Message) -> None:
+        if "kept" in message:
+            self._kept.pop(message["kept"]).set_result(None)
+        elif "stop" in message:
+            if not self._stop.done():
+                self._stop.set_result(None)
+        else:
+            self._kept.clear()  # of the run before
+            self._stop = Future()  # now: the request to stop may come before the run begins
+            self._requests.put(message)
+
+
+def _encode_step(step: Message) -> bytes:
+    """*step*, or what can be said of it when it is too large to keep."""
+    line = wire.encode({"step": step})
+    if len(line) <= wire.MAX_MESSAGE:
+        return line
+    problem = f"Its result and state take {len(line):,} bytes; the limit is {wire.MAX_MESSAGE:,}"
+    return wire.encode({"step": {**step, "result": None, "state": None, "problem": problem}})

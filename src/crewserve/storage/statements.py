@@ -1,0 +1,179 @@
+"""The statements of the writing side, built once."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Insert,
+    Select,
+    String,
+    Update,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+
+from crewserve.domain.execution import Driver
+from crewserve.domain.ids import WorkerName
+from crewserve.domain.status import TERMINAL, Status
+from crewserve.ports import Held
+from crewserve.storage.tables import CLAIMABLE, attempts, executions, steps
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+READY_CHANNEL: Final = "crewserve_ready"
+CANCEL_CHANNEL: Final = "crewserve_cancel"
+
+GET = select(executions).where(executions.c.id == bindparam("key")).with_for_update()
+
+_TELL = case(
+    (CLAIMABLE, func.pg_notify(READY_CHANNEL, "")),
+    (
+        and_(executions.c.status == Status.RUNNING, executions.c.cancel_requested_at.is_not(None)),
+        func.pg_notify(CANCEL_CHANNEL, cast(executions.c.id, String)),
+    ),
+)
+"""Tells other hosts what a row means to them. PostgreSQL delivers it at the commit, and the same
+message only once, so that a batch of inserts is one message and none takes a round trip."""
+
+
+def add(dialect: Dialect) -> Insert:
+    statement = insert(executions)
+    return statement.returning(_TELL) if dialect.name == "postgresql" else statement
+
+
+def replace(dialect: Dialect) -> Update:
+    statement = update(executions).where(
+        executions.c.id == bindparam("key"),
+        executions.c.fence == bindparam("old_fence"),
+        executions.c.status == bindparam("old_status"),
+    )
+    return statement.returning(_TELL) if dialect.name == "postgresql" else statement
+
+
+_OLDEST = (
+    select(executions.c.id)
+    .where(
+        CLAIMABLE,
+        executions.c.available_at <= bindparam("now"),
+        executions.c.flow.in_(bindparam("flows", expanding=True)),
+    )
+    .order_by(executions.c.available_at, executions.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("oldest")  # a plain subquery PostgreSQL may run again, and then it locks other rows too
+)
+CLAIM = (  # `apply(execution, Claimed(...))` as one statement, so that two claimers cannot meet
+    update(executions)
+    .where(executions.c.id.in_(select(_OLDEST.c.id)))
+    .values(
+        status=Status.RUNNING,
+        attempt=executions.c.attempt + 1,
+        fence=executions.c.fence + 1,
+        started_at=bindparam("now"),
+        lease_owner=bindparam("owner"),
+        lease_expires_at=bindparam("expiry"),
+    )
+    .returning(*executions.c)
+)
+
+BEGIN_ATTEMPT = insert(attempts)
+
+END_ATTEMPT = (
+    update(attempts)
+    .where(
+        attempts.c.execution == bindparam("key"),
+        attempts.c.fence == bindparam("held_fence"),
+    )
+    .values(
+        ended_at=bindparam("ended"),
+        outcome=bindparam("how"),
+        code=bindparam("why"),
+        error=bindparam("said"),
+    )
+)
+
+IS_HELD = (
+    select(executions.c.id)
+    .where(
+        executions.c.id == bindparam("key"),
+        executions.c.fence == bindparam("held_fence"),
+        executions.c.status == bindparam("held_status"),
+    )
+    .with_for_update(read=True)  # or the reaper could take it away before the step is written
+)
+
+
+def record_step(dialect: Dialect) -> Insert:
+    """A step recorded twice is there once: its writer may not know that the first one succeeded."""
+    statement = _insert_step(dialect)
+    key = steps.primary_key.columns.keys()
+    new = {name: column for name, column in statement.excluded.items() if name not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=new)
+
+
+def _insert_step(dialect: Dialect) -> "sqlite.Insert | postgresql.Insert":
+    if dialect.name == "sqlite":
+        return sqlite.insert(steps)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # others start faster
+
+    return postgresql.insert(steps)
+
+
+def renew(owner: WorkerName, held: Collection[Held], expiry: datetime, now: datetime) -> Update:
+    """Exactly the leases in *held*."""
+    return (
+        update(executions)
+        .where(
+            tuple_(executions.c.id, executions.c.fence).in_(list(held)),
+            executions.c.lease_owner == owner,
+            executions.c.lease_expires_at > now,
+        )
+        .values(lease_expires_at=expiry)
+        .returning(
+            executions.c.id,
+            executions.c.fence,
+            executions.c.cancel_requested_at,
+            executions.c.cancel_grace_seconds,
+            executions.c.cancel_reason,
+        )
+    )
+
+
+def abandoned(
+    lost: Collection[WorkerName], limit: int, now: datetime
+) -> "Select[tuple[object, ...]]":
+    """Whatever has a lease that is over, or that one of *lost* had."""
+    gone: ColumnElement[bool] = executions.c.lease_expires_at < now
+    if lost:
+        owned = executions.c.lease_owner.in_(sorted(lost))
+        gone = or_(gone, and_(executions.c.lease_expires_at.is_not(None), owned))
+    return select(executions).where(gone).limit(limit).with_for_update(skip_locked=True)
+
+
+FORGET_STEPS = delete(steps).where(  # an earlier attempt's, that this one runs again
+    steps.c.execution == bindparam("execution", unique=False),
+    steps.c.position >= bindparam("position", unique=False),
+    steps.c.fence < bindparam("fence", unique=False),
+)
+
+DELETE = delete(executions).where(
+    executions.c.id == bindparam("key"),
+    or_(
+        executions.c.status.in_(sorted(TERMINAL)),
+        and_(executions.c.status == Status.PENDING, executions.c.driver == Driver.WORKER),
+    ),
+)

@@ -1,0 +1,71 @@
+"""Finished steps never run again, whatever dies."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import processes
+from tests.support.diary import began, ends
+from tests.support.servers import FLOWS, Server, crewserve_serve, running
+from tests.support.waiting import eventually
+
+FILE = FLOWS / "durable.py"
+COMMAND = crewserve_serve(f"{FILE}:Linear", f"{FILE}:Looping", f"{FILE}:Parallel")
+STEPS = {
+    "linear": {"one": 1, "two": 1, "three": 1},
+    "looping": {"begin": 1, "turn": 2, "last": 1},
+    "parallel": {"left": 1, "right": 1, "join": 1},
+}
+NOW = {"backoff_seconds": "0", "max_attempts": "20"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(COMMAND, tmp_path_factory.mktemp("durable")) as found:
+        yield found.wait_for_flows()
+
+
+def child_of(server: Server, execution: str) -> int:
+    """The process that works in the execution's folder."""
+
+    def found() -> int | None:
+        for pid in server.processes():
+            if processes.folder_of(pid) == server.folder(execution) / "files":
+                return pid
+        return None
+
+    return eventually(found, what="its process runs")
+
+
+@pytest.mark.parametrize(
+    ("path", "step"), [(path, step) for path, steps in STEPS.items() for step in steps]
+)
+def test_a_process_killed_in_mid_step_goes_on_at_that_step(
+    server: Server, tmp_path: Path, path: str, step: str
+) -> None:
+    diary = tmp_path / "diary"
+    execution = server.execute(path, NOW, diary=str(diary), pause=0.3)
+    eventually(lambda: began(diary, step), what=f"{step} runs")
+    os.kill(child_of(server, execution), signal.SIGKILL)
+    found = server.wait_for_end(execution)
+    assert (found["status"], found["result"]) == ("completed", 3), found
+    assert ends(diary) == STEPS[path]
+    assert [one["outcome"] for one in found["attempts"]] == ["failed", "completed"]
+
+
+def test_recorded_steps_are_shown_forked_and_retried(server: Server, tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    done = server.run("linear", diary=str(diary))
+    url = f"/api/v1/executions/{done['execution_id']}"
+    steps = server.client.get(f"{url}/steps").json()["steps"]
+    assert [(step["name"], step["result"], step["problem"]) for step in steps] == [
+        ("one", 1, None),
+        ("two", 2, None),
+        ("three", 3, None),
+    ]
+    forked = server.client.post(f"{url}/fork", json={"from_step": "three"}).json()
+    assert server.wait_for_end(forked["execution_id"])["result"] == 3
+    assert ends(diary) == {"one": 1, "two": 1, "three": 2}

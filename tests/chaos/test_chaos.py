@@ -1,0 +1,203 @@
+"""Kill anything at any time: every accepted execution ends truthfully, no finished step runs again.
+
+``CREWSERVE_CHAOS_ROUNDS`` sets the number of rounds for each database (default 6),
+``CREWSERVE_CHAOS_SEED`` repeats a run. Every round logs what it did.
+"""
+
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support import postgres, processes
+from tests.support.diary import ends, entries, overlap_ns
+from tests.support.servers import FLOWS, TERMINAL, Server, crewserve_serve, running
+from tests.support.waiting import eventually
+
+log = logging.getLogger(__name__)
+
+FILE = FLOWS / "durable.py"
+COMMAND = crewserve_serve(f"{FILE}:Linear", f"{FILE}:Looping", f"{FILE}:Parallel")
+STEPS: Final = {
+    "linear": {"one": 1, "two": 1, "three": 1},
+    "looping": {"begin": 1, "turn": 2, "last": 1},
+    "parallel": {"left": 1, "right": 1, "join": 1},
+}
+LEASE: Final = 2.0
+AT_A_TIME: Final = 6
+ROUNDS: Final = int(os.environ.get("CREWSERVE_CHAOS_ROUNDS", "6"))
+SEED: Final = int(os.environ.get("CREWSERVE_CHAOS_SEED", random.randrange(10**6)))
+OVERLAP_NS: Final = 5_000_000
+
+pytestmark = pytest.mark.timeout(120 + 60 * ROUNDS)
+
+
+@dataclass
+class Theatre:
+    """A server that is killed and started again, on one data folder."""
+
+    folder: Path
+    database: postgres.PostgresServer | None
+    stack: ExitStack
+    dice: random.Random
+    _running: ExitStack = field(default_factory=ExitStack)
+    _server: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None
+        return self._server
+
+    def start(self) -> None:
+        variables = {"CREWSERVE_LEASE_SECONDS": str(LEASE), "CREWSERVE_DRAIN_SECONDS": "0"}
+        if self.database is not None:
+            variables["CREWSERVE_DATABASE_URL"] = self.database.url
+        self._running = self.stack.enter_context(ExitStack())
+        self._server = self._running.enter_context(
+            running(COMMAND, self.folder, data=self.folder / "data", variables=variables)
+        )
+
+    def restart(self) -> None:
+        self._running.close()
+        self.start()
+        self.server.wait_for_flows()
+
+    def submit(self) -> dict[str, tuple[str, Path]]:
+        """Each execution's flow and diary, by its id."""
+        accepted = {}
+        for _ in range(AT_A_TIME):
+            path = self.dice.choice(sorted(STEPS))
+            diary = self.folder / f"{self.dice.getrandbits(64):x}"
+            options = {"max_attempts": "50", "backoff_seconds": "0"}
+            pause = self.dice.uniform(0, 0.3)
+            execution = self.server.execute(path, options, diary=str(diary), pause=pause)
+            accepted[execution] = (path, diary)
+        return accepted
+
+    def kill_server(self) -> None:
+        self.server.kill()
+        self.restart()
+
+    def stop_server(self) -> None:
+        self.server.stop()
+        self.restart()
+
+    def freeze_server(self) -> None:
+        self._freeze(self.server.pid)
+
+    def kill_template(self) -> None:
+        self._kill(self.server.template())
+
+    def freeze_template(self) -> None:
+        if template := self.server.template():
+            self._freeze(template)
+
+    def kill_child(self) -> None:
+        self._kill(self._child())
+
+    def freeze_child(self) -> None:
+        if child := self._child():
+            self._freeze(child)
+
+    def crash_database(self) -> None:
+        assert self.database is not None
+        self.database.stop_immediate()
+        time.sleep(self.dice.uniform(0, LEASE))
+        self.database.start()
+
+    def _child(self) -> int | None:
+        working = [
+            pid
+            for pid in self.server.processes()
+            if (folder := processes.folder_of(pid)) and folder.name == "files"
+        ]
+        return self.dice.choice(sorted(working)) if working else None
+
+    def _kill(self, pid: int | None) -> None:
+        if pid is not None and processes.is_alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+    def _freeze(self, pid: int) -> None:
+        """For longer than the lease, or shorter."""
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(self.dice.uniform(0, 2 * LEASE))
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass  # it was killed meanwhile, as it should be
+
+    def acts(self) -> list[Callable[[], None]]:
+        acts = [self.kill_server, self.stop_server, self.freeze_server, self.kill_template]
+        acts += [self.freeze_template, self.kill_child, self.kill_child, self.freeze_child]
+        return [*acts, self.crash_database] if self.database else acts
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def theatre(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Theatre]:
+    with ExitStack() as stack:
+        on_postgres = request.param == "postgresql"
+        database = stack.enter_context(postgres.private_server()) if on_postgres else None
+        found = Theatre(tmp_path, database, stack, random.Random(SEED))
+        found.start()
+        found.server.wait_for_flows()
+        yield found
+
+
+def test_nothing_is_lost_or_done_twice(theatre: Theatre) -> None:
+    everything: set[str] = set()
+    for number in range(ROUNDS):
+        accepted = theatre.submit()
+        everything |= accepted.keys()
+        delay, act = theatre.dice.uniform(0, 1.2), theatre.dice.choice(theatre.acts())
+        time.sleep(delay)
+        began = time.monotonic()
+        act()
+        eventually(partial(all_ended, theatre, accepted), within=60, what="all have ended")
+        took = time.monotonic() - began
+        told = (SEED, number, act.__name__, delay, took)
+        log.info("seed %d round %d: %s after %.2f s, ended in %.1f s", *told)
+        for execution, (path, diary) in accepted.items():
+            check(theatre.server, execution, path, diary)
+    assert {found["execution_id"] for found in theatre.server.all()} == everything
+
+
+def all_ended(theatre: Theatre, accepted: dict[str, tuple[str, Path]]) -> bool:
+    found = {one["execution_id"]: one["status"] for one in theatre.server.all()}
+    return all(found[execution] in TERMINAL for execution in accepted)
+
+
+def check(server: Server, execution: str, path: str, diary: Path) -> None:
+    found = server.get(execution)
+    assert (found["status"], found["result"]) == ("completed", 3), found
+    outcomes = [one["outcome"] for one in found["attempts"]]
+    assert (outcomes.count("completed"), outcomes[-1]) == (1, "completed"), found
+    done = ends(diary)
+    assert done.keys() == STEPS[path].keys()
+    assert all(done[name] >= count for name, count in STEPS[path].items()), done
+    recorded = server.client.get(f"/api/v1/executions/{execution}/steps").json()["steps"]
+    check_finished_steps(recorded, path, diary)
+    assert overlap_ns(diary) <= OVERLAP_NS, entries(diary)
+
+
+def check_finished_steps(recorded: list[dict[str, Any]], path: str, diary: Path) -> None:
+    """No step begins again after the end that was recorded."""
+    for name, calls in STEPS[path].items():
+        mine = [step for step in recorded if step["name"] == name]
+        assert len(mine) == calls, recorded
+        last = max(datetime.fromisoformat(step["ended_at"]).timestamp() for step in mine)
+        again = [
+            entry
+            for entry in entries(diary)
+            if entry.step == f"{name}.begin" and entry.time_ns / 1e9 > last + 0.001
+        ]
+        assert again == [], (name, recorded, entries(diary))

@@ -1,0 +1,37 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from crewserve.settings import Settings
+
+URL = SecretStr("postgresql://me:secret@there/mine")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("CREWSERVE_DATABASE_URL", "CREWSERVE_LEASE_SECONDS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_lease_is_longer_where_a_database_server_may_fail_over() -> None:
+    assert Settings().lease == timedelta(seconds=30)
+    assert Settings(database_url=URL).lease == timedelta(seconds=120)
+
+
+@pytest.mark.parametrize("seconds", ["30", "45"])
+def test_a_lease_that_is_configured_is_kept(monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
+    monkeypatch.setenv("CREWSERVE_LEASE_SECONDS", seconds)
+    assert Settings(database_url=URL).lease == timedelta(seconds=int(seconds))
+
+
+def test_the_password_is_in_no_text_of_the_settings() -> None:
+    settings = Settings(database_url=URL)
+    assert "secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_an_empty_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWSERVE_DATABASE_URL", "")
+    assert Settings().database_url is None
