@@ -11,7 +11,9 @@ from typing import Any
 
 from crewserve.application.hand_driven import ExecutionRecord, HandDriven
 from crewserve.bootstrap import create_app, quiet_crewai
+from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName
+from crewserve.domain.policy import Policy
 from crewserve.http.flow_router import FlowRouter, flow_router
 from crewserve.http.routes.executions import router as executions_router
 from crewserve.protocol.executions import (
@@ -26,7 +28,9 @@ __all__ = [
     "ExecutionStatus",
     "ExecutionStatusResponse",
     "ExecutionStore",
+    "FailureCode",
     "FlowRouter",
+    "Policy",
     "create_app",
     "executions_router",
     "flow_router",

@@ -211,6 +211,7 @@ class ForkingHost:
                 checker.cancel()
         finally:
             self._pool = self._validator = None
+            pool.close()
             await asyncio.shield(self._end(template))
 
     async def _end(self, template: TemplateLink) -> None:

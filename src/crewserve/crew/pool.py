@@ -14,6 +14,7 @@ IDLE_SECONDS: Final = 30.0
 """A process that could be reused but was not needed for so long is ended."""
 
 REFILL_SECONDS: Final = 0.03
+REPLACE_SECONDS: Final = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +59,10 @@ class Pool:
         else:
             self._start_refill()
 
+    def close(self) -> None:
+        """Ask for no more children."""
+        self.spares = 0
+
     def _start_refill(self) -> None:
         task = asyncio.create_task(self.refill(), name="pool-refill")
         self._refills.add(task)
@@ -94,7 +99,9 @@ class Pool:
         await self.refill()
 
     def forget(self, child: ChildLink) -> None:
-        """It has ended."""
+        """It has ended. One that ended before it was used is replaced, but not in haste."""
+        if child in self.fresh:
+            asyncio.get_running_loop().call_later(REPLACE_SECONDS, self._start_refill)
         for idle in (self.fresh, *self.used.values()):
             if child in idle:
                 idle.remove(child)

@@ -1,0 +1,78 @@
+"""Which children are free."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from crewserve.crew import pool as pools
+from crewserve.crew.pool import Pool
+from crewserve.crew.template_link import TemplateLink
+from crewserve.domain.ids import FlowName
+
+POEM = FlowName("poem_flow")
+
+
+@dataclass(eq=False)
+class Child:
+    """Says hello at once."""
+
+    number: int
+    idle_since: float = 0.0
+
+    async def hello(self) -> None:
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Template:
+    """Forks as often as it is asked."""
+
+    forked: list[Child] = field(default_factory=list)
+
+    async def fork(self) -> Child:
+        self.forked.append(Child(len(self.forked)))
+        return self.forked[-1]
+
+
+@pytest.fixture
+async def pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
+    monkeypatch.setattr(pools, "REPLACE_SECONDS", 0.001)
+    template: Any = Template()
+    found = Pool(cast("TemplateLink", template), spares=4, on_room=lambda: None)
+    await found.refill()
+    await filled(found, 4)
+    yield found
+    found.close()
+
+
+async def filled(pool: Pool, count: int) -> None:
+    async with asyncio.timeout(5):
+        while pool.room < count:
+            await asyncio.sleep(0.001)
+
+
+async def test_spares_that_die_unused_are_replaced(pool: Pool) -> None:
+    for child in list(pool.fresh):
+        pool.forget(child)
+    assert pool.room == 0
+    await filled(pool, 4)
+
+
+async def test_a_used_child_serves_its_flow_again_and_is_forgotten_when_it_dies(pool: Pool) -> None:
+    child = await pool.acquire(POEM)
+    pool.release(child, POEM)
+    assert await pool.acquire(POEM) is child
+    pool.release(child, POEM)
+    pool.forget(child)
+    assert await pool.acquire(POEM) is not child
+
+
+async def test_a_closed_pool_asks_for_nothing(pool: Pool) -> None:
+    pool.close()
+    before = pool.room
+    pool.forget(pool.fresh[0])
+    await asyncio.sleep(0.02)
+    assert pool.room == before - 1
