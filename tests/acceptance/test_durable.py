@@ -13,7 +13,7 @@ from tests.support.servers import FLOWS, Server, crewserve_serve, running
 from tests.support.waiting import eventually
 
 FILE = FLOWS / "durable.py"
-COMMAND = crewserve_serve(f"{FILE}:Linear", f"{FILE}:Looping", f"{FILE}:Parallel")
+COMMAND = crewserve_serve(f"{FILE}:Linear", f"{FILE}:Looping", f"{FILE}:Parallel", f"{FILE}:Racing")
 STEPS = {
     "linear": {"one": 1, "two": 1, "three": 1},
     "looping": {"begin": 1, "turn": 2, "last": 1},
@@ -69,3 +69,10 @@ def test_recorded_steps_are_shown_forked_and_retried(server: Server, tmp_path: P
     forked = server.client.post(f"{url}/fork", json={"from_step": "three"}).json()
     assert server.wait_for_end(forked["execution_id"])["result"] == 3
     assert ends(diary) == {"one": 1, "two": 1, "three": 2}
+
+
+def test_a_race_that_is_lost_while_its_step_is_recorded_hangs_nothing(
+    server: Server, tmp_path: Path
+) -> None:
+    accepted = [server.execute("racing", diary=str(tmp_path / str(one))) for one in range(30)]
+    server.wait_until("completed", *accepted)

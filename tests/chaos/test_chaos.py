@@ -51,6 +51,8 @@ class Theatre:
     database: postgres.PostgresServer | None
     stack: ExitStack
     dice: random.Random
+    seen: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
+    """Every recorded step that was seen, by execution and position."""
     _running: ExitStack = field(default_factory=ExitStack)
     _server: Server | None = None
 
@@ -168,8 +170,10 @@ def test_nothing_is_lost_or_done_twice(theatre: Theatre) -> None:
     for number in range(ROUNDS):
         accepted = theatre.submit()
         everything |= accepted.keys()
+        all_ended(theatre, accepted)
         delay, act = theatre.dice.uniform(0, 1.2), theatre.dice.choice(theatre.acts())
         time.sleep(delay)
+        all_ended(theatre, accepted)  # what is recorded just before
         began = time.monotonic()
         act()
         eventually(partial(all_ended, theatre, accepted), within=60, what="all have ended")
@@ -182,7 +186,12 @@ def test_nothing_is_lost_or_done_twice(theatre: Theatre) -> None:
 
 
 def all_ended(theatre: Theatre, accepted: dict[str, tuple[str, Path]]) -> bool:
+    """Meanwhile, what has once been recorded must stay as it is."""
     found = {one["execution_id"]: one["status"] for one in theatre.server.all()}
+    for execution in accepted:
+        for step in steps_of(theatre.server, execution):
+            told = (step["name"], step["call"], step["attempt"], step["ended_at"])
+            assert theatre.seen.setdefault((execution, step["position"]), told) == told
     return all(found[execution] in TERMINAL for execution in accepted)
 
 
@@ -194,9 +203,13 @@ def check(server: Server, execution: str, path: str, diary: Path) -> None:
     done = ends(diary)
     assert done.keys() == STEPS[path].keys()
     assert all(done[name] >= count for name, count in STEPS[path].items()), done
-    recorded = server.client.get(f"/api/v1/executions/{execution}/steps").json()["steps"]
-    check_finished_steps(recorded, path, diary)
+    check_finished_steps(steps_of(server, execution), path, diary)
     assert overlap_ns(diary) <= OVERLAP_NS, entries(diary)
+
+
+def steps_of(server: Server, execution: str) -> list[dict[str, Any]]:
+    answer = server.client.get(f"/api/v1/executions/{execution}/steps")
+    return list(answer.raise_for_status().json()["steps"])
 
 
 def check_finished_steps(recorded: list[dict[str, Any]], path: str, diary: Path) -> None:

@@ -44,6 +44,7 @@ class Journal:
         self.crash_after: int | None = None
         self.delays: dict[str, float] = {}
         self.checks = 0
+        self.accepts_changes = False
         self._asked = 0
 
     async def record(self, step: dict[str, Any]) -> None:
@@ -91,7 +92,9 @@ class Journal:
             state["id"] = ID
         else:
             state.id = ID
-        make_durable(flow, self.recorded(), self.record, self.check)
+        make_durable(
+            flow, self.recorded(), self.record, self.check, accepts_changes=self.accepts_changes
+        )
         return await flow.kickoff_async(inputs=inputs)
 
 
@@ -337,11 +340,17 @@ def test_code_that_has_changed_runs_again_from_where_it_differs() -> None:
     assert journal.names() == ["one", "two", "three", "four"]
 
 
-def test_a_result_whose_class_is_gone_runs_again() -> None:
+def test_a_result_whose_class_is_gone_runs_again_if_changes_are_accepted() -> None:
     journal = Journal()
     expected = journal.process("Linear")
     text = json.dumps(journal.rows[2]["result"]).replace("LongNote", "Gone")
     journal.rows[2]["result"] = json.loads(text)
     Flows().ran.clear()
+    from crewserve.crew.codec import NotDecodable
+
+    with pytest.raises(NotDecodable):
+        journal.process("Linear")
+    assert Flows().ran == {}
+    journal.accepts_changes = True
     assert journal.process("Linear") == expected
     assert Flows().ran == {"two": 1, "three": 1, "four": 1}

@@ -178,3 +178,20 @@ async def test_attempts_are_listed(api: httpx.AsyncClient, bench: Bench) -> None
     ).result()
     [attempt] = (await api.get(f"/executions/{running.id}")).json()["attempts"]
     assert (attempt["number"], attempt["worker"], attempt["outcome"]) == (1, "ann:1:0:00", None)
+
+
+@pytest.mark.parametrize(
+    "state", [{"a": {"$model": "os:system"}}, {"$dict": 1}, {"x": [{"$t": 1}]}]
+)
+async def test_a_fork_s_state_cannot_speak_the_journal_s_language(
+    api: httpx.AsyncClient, bench: Bench, state: dict[str, Any]
+) -> None:
+    done = stored(bench, Status.COMPLETED)
+    answer = await api.post(url(done, "fork"), json={"from_step": "loop", "state": state})
+    assert_problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input")
+    answer = await api.post(
+        url(done, "fork"),
+        content=b'{"from_step": "loop", "state": {"a": "\\ud800"}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert_problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input")

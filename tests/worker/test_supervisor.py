@@ -317,3 +317,27 @@ async def test_hurrying_ends_the_drain() -> None:
         desk.supervisor.hurry()
         await desk.until(execution, Status.PENDING)
     assert len(host.killed) == 1
+
+
+async def test_a_second_reason_to_kill_does_not_cut_off_the_wait_for_the_process() -> None:
+    gone = asyncio.Event()
+
+    class Dying(FakeHost):
+        async def run(self, run: Run) -> Outcome:
+            try:
+                return await super().run(run)
+            except asyncio.CancelledError:
+                await gone.wait()
+                raise
+
+    host = Dying()
+    host.finish.clear()
+    async with a_desk(host=host) as desk:
+        execution = await desk.submit()
+        await desk.until_it_runs()
+        await desk.cancel(execution, grace=0)
+        desk.supervisor.stop()
+        await asyncio.sleep(0.05)
+        assert (await desk.store.get(execution.id)).status is Status.RUNNING
+        gone.set()
+        await desk.until(execution, Status.CANCELLED)

@@ -178,6 +178,7 @@ class Executions:
         Raises: ExecutionNotFound, StepNotFound, InvalidInputs, KeyTaken, NotReady,
             StorageUnavailable.
         """
+        wish.check()
         before = await self.reader.get(execution_id)
         flow = self.catalog.find(before.flow)
         steps = wish.kept(await self.reader.steps(execution_id))

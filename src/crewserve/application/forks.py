@@ -1,10 +1,10 @@
 """Doing it again, differently: which recorded steps a new execution begins with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from crewserve.domain.errors import StepNotFound
+from crewserve.domain.errors import FieldError, InvalidInputs, StepNotFound
 from crewserve.domain.step import Step
 
 
@@ -21,6 +21,12 @@ class Wish:
     """None: the same."""
     accepts_changes: bool = False
 
+    def check(self) -> None:
+        """Raises: InvalidInputs."""
+        if found := next(_tags(self.state), None):
+            message = f"Names that begin with $ are reserved: {found}"
+            raise InvalidInputs([FieldError("state", message, "reserved")])
+
     def kept(self, steps: Sequence[Step]) -> Sequence[Step]:
         """Raises: StepNotFound."""
         kept = [step for step in steps if step.position < self._end(steps)]
@@ -36,3 +42,13 @@ class Wish:
             if self.from_step in (step.name, f"{step.name}#{step.call}", str(step.position)):
                 return step.position
         raise StepNotFound(self.from_step, [f"{step.name}#{step.call}" for step in steps])
+
+
+def _tags(data: Any) -> Iterator[str]:
+    """Keys that the encoding of recorded steps gives a meaning (``crew/codec.py``)."""
+    if isinstance(data, Mapping):
+        yield from (key for key in data if key.startswith("$"))
+        data = list(data.values())
+    if isinstance(data, list):
+        for part in data:
+            yield from _tags(part)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 
 from crewserve.crew import wire
 from crewserve.crew.wire import Message
+
+log = logging.getLogger(__name__)
 
 Keep = Callable[[Message], Awaitable[bool]]
 """Whether a step is durable now; when it never will be, its process is about to be killed."""
@@ -67,18 +70,24 @@ class ChildLink:
         """
         self.writer.write(wire.encode(message))
         await self._greeted.wait()
-        keeping = []
+        keeping: set[asyncio.Task[None]] = set()
         try:
             while "step" in (answer := await self._receive()):
-                keeping.append(asyncio.create_task(self._keep(answer["step"], keep)))
+                task = asyncio.create_task(self._keep(answer["step"], keep))
+                keeping.add(task)
+                task.add_done_callback(keeping.discard)
         finally:
-            for task in keeping:
+            for task in list(keeping):
                 task.cancel()
         return answer
 
     async def _keep(self, step: Message, keep: Keep) -> None:
-        if await keep(step):
-            self.writer.write(wire.encode({"kept": step["position"]}))
+        try:
+            if await keep(step):
+                self.writer.write(wire.encode({"kept": step["position"]}))
+        except Exception:  # the child would wait for ever
+            log.exception("A step could not be kept; its process is killed")
+            self.kill(self)
 
     def stop(self) -> None:
         """Ask the execution in work to end by itself."""

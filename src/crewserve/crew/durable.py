@@ -38,15 +38,22 @@ STATE_ITSELF: Final = {"$state": True}
 
 
 def make_durable(
-    flow: Flow[Any], journal: Sequence[Recorded], record: Record, check: Callable[[], None]
+    flow: Flow[Any],
+    journal: Sequence[Recorded],
+    record: Record,
+    check: Callable[[], None],
+    *,
+    accepts_changes: bool = False,
 ) -> None:
     """Keep the steps of this one flow object, which has not begun, and continue from *journal*.
 
     A recorded step with a problem, and all that were recorded after it, run again. *check* is
     called before each step, and raises when there shall be no more. A step that raises, is
-    cancelled or waits for a person is not recorded.
+    cancelled or waits for a person is not recorded. With *accepts_changes*, what does not fit the
+    flow's classes any more runs again, too; without, it fails.
     """
-    wrap_steps(flow, lambda step: _Durable(flow, Replay(journal), record, check, step).run)
+    replay = Replay(journal, accepts_changes=accepts_changes)
+    wrap_steps(flow, lambda step: _Durable(flow, replay, record, check, step).run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,9 @@ class _Durable:
         if recorded is not None:
             try:
                 return self._come_back(recorded), None
-            except NotDecodable:  # the classes have changed
+            except NotDecodable:  # the classes have changed, or a fork's state does not fit them
+                if not self._replay.accepts_changes:
+                    raise
                 self._replay.give_up()
         started = time.time()
         result, event = await self._step(name, method, *args, **kwargs)
@@ -143,8 +152,14 @@ def _encode_state(state: Any) -> Any:
 
 def _restore(state: Any, found: dict[str, Any]) -> None:
     """In place: what already refers to the state sees it. Fields that are new stay as they are."""
+    own = {"id": raw_id(state)}  # a fork's is not its parent's
     if isinstance(state, BaseModel):
-        fill(state, {**contents(state), **found})
+        fill(state, {**contents(state), **found, **own})
     else:
         state.clear()
-        state.update(found)
+        state.update({**found, **own})
+
+
+def raw_id(state: Any) -> Any:
+    """The execution's id, which CrewAI keeps in the state."""
+    return state["id"] if isinstance(state, dict) else state.id

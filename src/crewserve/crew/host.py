@@ -103,13 +103,15 @@ class ForkingHost:
             answer = await child.ask(self._assignment(run), lambda raw: _keep(run, raw))
         except ChildDied as death:
             return Failure(code=FailureCode.WORKER_LOST, message=str(death))
-        except asyncio.CancelledError:
-            pool.template.end(child)
-            await asyncio.shield(child.exited)
+        except BaseException:  # cancelled, or a defect: whatever it is, nothing of it runs on
+            await _gone(child, pool)
             raise
+        outcome = _outcome(answer)
         if answer["reusable"]:
             pool.release(child, run.flow.name)
-        return _outcome(answer)
+        elif not isinstance(outcome, Finished):  # another attempt may follow at once
+            await _gone(child, pool)
+        return outcome
 
     def stop(self, held: Held) -> None:
         """See `FlowHost`."""
@@ -224,10 +226,20 @@ class ForkingHost:
             self._pool.forget(child)
 
 
+async def _gone(child: ChildLink, pool: Pool) -> None:
+    """When it returns, nothing is left of the child."""
+    pool.template.end(child)
+    await asyncio.shield(child.exited)
+
+
 async def _tidy(pool: Pool) -> None:
     while True:
         await asyncio.sleep(TIDY_SECONDS)
         pool.dismiss_idle()
+        try:
+            await pool.refill()  # in case that a fork failed
+        except OSError as error:
+            log.error("No process can be prepared: %s", error)
 
 
 def _recorded(step: Step) -> Message:

@@ -5,9 +5,11 @@ step was kept; stop) reaches it while the main thread is busy with user code.
 """
 
 import asyncio
+import os
 import queue
 import socket
 import threading
+import traceback
 from concurrent.futures import Future
 from typing import Final
 
@@ -46,6 +48,7 @@ class ParentLink:
     async def record(self, step: Message) -> None:
         """Returns when the host has committed *step*."""
         kept: Future[None] = Future()
+        kept.set_running_or_notify_cancel()  # the step may be cancelled; that it is kept, may not
         self._kept[step["position"]] = kept
         self.send_line(_encode_step(step))
         await asyncio.wrap_future(kept)
@@ -57,11 +60,15 @@ class ParentLink:
                     self._take(wire.decode(line))
         except OSError:
             pass  # the host is gone
+        except BaseException:  # noqa: BLE001  # without a reader the execution would wait for ever
+            traceback.print_exc()
+            os._exit(1)
         self._requests.put(None)
 
     def _take(self, message: Message) -> None:
         if "kept" in message:
-            self._kept.pop(message["kept"]).set_result(None)
+            if kept := self._kept.pop(message["kept"], None):
+                kept.set_result(None)
         elif "stop" in message:
             if not self._stop.done():
                 self._stop.set_result(None)

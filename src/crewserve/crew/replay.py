@@ -39,7 +39,8 @@ class Replay:
     Used on one event loop only.
     """
 
-    def __init__(self, journal: Sequence[Recorded]) -> None:
+    def __init__(self, journal: Sequence[Recorded], *, accepts_changes: bool) -> None:
+        self.accepts_changes = accepts_changes
         ordered = sorted(journal, key=lambda step: step.position)
         self._due = list(takewhile(lambda step: step.problem is None, ordered))
         self._by_call = {(step.name, step.call): step for step in self._due}

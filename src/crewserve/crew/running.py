@@ -107,7 +107,13 @@ async def _kickoff(flow_class: FlowClass, task: Message, attending: Attending) -
     async def record(step: Message) -> None:
         await attending.host.record({**step, "digest": code})
 
-    make_durable(flow, [Recorded(**step) for step in task["steps"]], record, attending.stop.check)
+    make_durable(
+        flow,
+        [Recorded(**step) for step in task["steps"]],
+        record,
+        attending.stop.check,
+        accepts_changes=task["accepts_changes"],
+    )
     with attending.stop.watching():
         output = await flow.kickoff_async(inputs=rest)
     return {"state": _state(flow), "output": _plain(output)}

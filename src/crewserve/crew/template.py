@@ -81,7 +81,11 @@ class Template:
             return False
         request = wire.decode(packet)
         if "fork" in request:
-            self._fork(request["fork"], descriptors[0])
+            try:
+                self._fork(request["fork"], descriptors[0])
+            except (OSError, IndexError) as error:  # no process, no memory or no descriptor is left
+                sys.stderr.write(f"A process could not be forked: {error}\n")
+                self.control.sendall(wire.encode({"exited": request["fork"], "code": 1}))
         elif "kill" in request:
             self._kill(request["kill"])
         else:
@@ -91,7 +95,11 @@ class Template:
     def _fork(self, number: int, descriptor: int) -> None:
         connection = socket.socket(fileno=descriptor)
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            connection.close()
+            raise
         if pid == 0:
             self.control.close()
             os.close(self.wake)

@@ -1,6 +1,5 @@
 """The routes of one flow, typed with its own models."""
 
-import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -8,13 +7,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ValidationError, create_model
-from pydantic_core import to_json
 
 from crewserve.domain.errors import FieldError, InvalidInputs
 from crewserve.domain.flow import CheckInputs, FlowSpec
 from crewserve.domain.ids import ExecutionId, FlowName, name_of, title_of
 from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.http.answers import json_answer
+from crewserve.http.checks import check_json
 from crewserve.http.deps import StateDep
 from crewserve.http.idempotency import OPENAPI, key_of, started_answer
 from crewserve.http.problems import responses
@@ -140,7 +139,7 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
         payload: Any, state: StateDep, http: Request, options: Annotated[ExecuteOptions, Query()]
     ) -> Response:
         inputs = payload.model_dump(mode="json") if request else payload
-        _check_json(inputs)
+        check_json(inputs)
         policy, submit = options.over(spec.policy), state.executions.submit
         started = await state.executions.once(
             await key_of(http), lambda key: submit(spec, inputs, policy, key)
@@ -160,19 +159,6 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
         summary=f"Start the {title.lower()}",
         operation_id=f"execute_{spec.name}",
     )
-
-
-def _check_json(inputs: Mapping[str, Any]) -> None:
-    """Refuse what Python's parser lets through but nobody could send on.
-
-    That is NaN and infinities, half characters (lone surrogates), and very deep nesting.
-    """
-    try:
-        json.dumps(inputs, allow_nan=False)
-        to_json(inputs)
-    except (ValueError, RecursionError) as error:
-        message = f"The inputs cannot be sent on as JSON: {str(error).partition(chr(10))[0]}"
-        raise InvalidInputs([FieldError("", message, "json_invalid")]) from error
 
 
 def _add_show(router: APIRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:

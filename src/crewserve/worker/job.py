@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from crewserve.domain.errors import NotReady
+from crewserve.domain.errors import NotReady, StorageUnavailable
 from crewserve.domain.execution import (
     Cancel,
     Cancelled,
@@ -85,9 +85,10 @@ class Job:
 
     def kill(self, why: Why) -> None:
         """Kill its processes; `work` returns when they are gone."""
-        if self._killed is None or why is Why.LOST:
+        first = self._killed is None
+        if first or why is Why.LOST:
             self._killed = why
-        if self._task is not None:
+        if first and self._task is not None:  # a second time would cut off the wait for its end
             self._task.cancel()
 
     def _in(self, seconds: float, why: Why) -> None:
@@ -103,7 +104,7 @@ class Job:
         error = task.exception()
         if error is None:
             return _event(self.flow, task.result())
-        if isinstance(error, NotReady):
+        if isinstance(error, NotReady | StorageUnavailable):
             return HandedBack()
         log.error("Execution %s could not be run", self.execution.id, exc_info=error)
         return _lost("The server failed while it ran this execution; its log says why")

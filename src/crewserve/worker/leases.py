@@ -17,6 +17,7 @@ from crewserve.ports import Clock, ExecutionStore, Held
 log = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE: Final = 4
+RETRY_SECONDS: Final = 1.0
 LIVE_SHARE: Final = 0.9
 """Of the lease, counted from before its renewal: what runs is dead before others may start it."""
 
@@ -36,6 +37,8 @@ class LeaseKeeper:
     live_until: Callable[[float], None]
     clock: Clock
     _held: dict[Held, _Holder] = field(default_factory=dict)
+    in_doubt: bool = False
+    """The last renewal failed: the watchdog may fire, so nothing new should begin."""
     _look: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hold(
@@ -54,7 +57,7 @@ class LeaseKeeper:
 
     def look(self, execution_id: ExecutionId) -> None:
         """Renew at once if that execution is held here: a cancel was requested."""
-        if any(held.id == execution_id for held in self._held):
+        if any(held.id == execution_id for held in list(self._held)):
             self._look.set()
 
     def release(self, held: Held) -> None:
@@ -67,8 +70,12 @@ class LeaseKeeper:
             self._look.clear()
             await self._renew()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.lease.total_seconds() / RENEWALS_PER_LEASE):
+                async with asyncio.timeout(self._pause()):
                     await self._look.wait()
+
+    def _pause(self) -> float:
+        pause = self.lease.total_seconds() / RENEWALS_PER_LEASE
+        return min(pause, RETRY_SECONDS) if self.in_doubt else pause
 
     async def _renew(self) -> None:
         began = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -77,7 +84,9 @@ class LeaseKeeper:
             kept = await self._kept(list(asked))
         except StorageUnavailable:
             log.error("Leases could not be renewed; what runs is killed when they end")
+            self.in_doubt = True
             return
+        self.in_doubt = False
         self.live_until(began + LIVE_SHARE * self.lease.total_seconds())
         for held in asked.keys() - kept.keys():
             if self._held.pop(held, None):

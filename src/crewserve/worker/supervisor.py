@@ -79,9 +79,10 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._idle_or_hurried()
+        self._hurry.set()
         for job in self._running:
             job.kill(Why.HANDED_BACK)
-        await asyncio.gather(*self._running.values())
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _idle_or_hurried(self) -> None:
         hurry = asyncio.create_task(self._hurry.wait(), name="hurry")
@@ -93,7 +94,7 @@ class Supervisor:
     async def _claim(self) -> bool:
         """Start what there is room for; returns whether there may be more."""
         limit = min(self.host.room, self.slots - len(self._running), CLAIM_AT_ONCE)
-        if limit <= 0 or self._stopping or not self.has_memory():
+        if limit <= 0 or self._stopping or self.leases.in_doubt or not self.has_memory():
             return False
         now = self.clock()
         claimed = await asyncio.wrap_future(
@@ -145,7 +146,10 @@ class Supervisor:
                 return
 
     async def _record(self, held: Held, event: Event) -> None:
-        """Write it, however long the database is away; a lost lease ends the wait."""
+        """Write it, however long the database is away.
+
+        A lost lease or the end of the drain ends the wait; then the reaper decides.
+        """
         while True:
             try:
                 written = await asyncio.wrap_future(
@@ -154,6 +158,9 @@ class Supervisor:
             except StaleExecution:
                 log.warning("Execution %s is somebody else's; its outcome is dropped", held.id)
             except StorageUnavailable:
+                if self._hurry.is_set():
+                    log.error("The end of execution %s could not be recorded", held.id)
+                    return
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             else:

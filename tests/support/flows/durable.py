@@ -83,3 +83,31 @@ class Parallel(Flow[Work]):
     def join(self) -> int:
         outputs: list[int] = list(self.method_outputs)
         return sum(outputs) + step(self.state, "join")
+
+
+class Racing(Flow[Work]):
+    """Whoever loses the race may be cancelled while its step is being recorded."""
+
+    @start()
+    def begin(self) -> int:
+        return step(self.state, "begin")
+
+    @listen(begin)
+    async def quick(self) -> int:
+        return 1
+
+    @listen(begin)
+    async def slow(self) -> int:
+        return 1
+
+    @listen(or_(quick, slow))
+    def first(self) -> int:
+        return step(self.state, "first")
+
+    @start()
+    def beside(self) -> int:
+        return step(self.state, "beside")
+
+    @listen(and_(first, beside))
+    def last(self) -> int:
+        return step(self.state, "last")

@@ -8,11 +8,17 @@ from fastapi import APIRouter, Request, Response
 
 from crewserve.application.executions import Executions
 from crewserve.application.forks import Wish
-from crewserve.domain.errors import CrewserveError
+from crewserve.domain.errors import (
+    ExecutionNotFound,
+    InvalidTransition,
+    NotCancellable,
+    StaleExecution,
+)
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.domain.status import Status
 from crewserve.http.answers import json_answer
+from crewserve.http.checks import check_json
 from crewserve.http.deps import StateDep
 from crewserve.http.idempotency import OPENAPI, key_of, started_answer
 from crewserve.http.problems import responses
@@ -61,7 +67,7 @@ async def _cancelled(executions: Executions, one: ExecutionId, wish: CancelReque
     """What it is afterwards; one that ended meanwhile is no error."""
     try:
         return (await executions.cancel(one, wish.grace, wish.reason)).status
-    except CrewserveError:
+    except (ExecutionNotFound, InvalidTransition, NotCancellable, StaleExecution):
         return Status.COMPLETED
 
 
@@ -112,6 +118,7 @@ async def fork_execution(
     execution_id: UUID, wish: ForkRequest, state: StateDep, http: Request
 ) -> Response:
     """Start a new execution that keeps the steps before `from_step` and runs the rest."""
+    check_json({"inputs": wish.inputs, "state": wish.state})
     fork, before = state.executions.fork, ExecutionId(execution_id)
     wished = Wish(
         from_step=str(wish.from_step),

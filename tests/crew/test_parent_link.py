@@ -1,0 +1,57 @@
+"""A child's end of the line, against a host that answers by hand."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from crewserve.crew.parent_link import ParentLink
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[ParentLink, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    link = ParentLink(theirs)
+    link.start()
+    with ours, theirs:
+        yield link, ours
+        ours.shutdown(socket.SHUT_RDWR)
+        assert link.next_request(5) is None
+
+
+def a_step(position: int) -> dict[str, Any]:
+    return {"position": position, "result": None, "state": None}
+
+
+def tell(host: socket.socket, message: dict[str, Any]) -> None:
+    host.sendall(json.dumps(message).encode() + b"\n")
+
+
+async def test_a_step_whose_record_was_cancelled_does_no_harm(
+    ends: tuple[ParentLink, socket.socket],
+) -> None:
+    """A listener that lost a race is cancelled while it waits for the commit."""
+    link, host = ends
+    lost = asyncio.create_task(link.record(a_step(1)))
+    await asyncio.sleep(0)
+    lost.cancel()
+    await asyncio.wait([lost])
+    tell(host, {"kept": 1})
+    tell(host, {"kept": 1})
+    later = asyncio.create_task(link.record(a_step(2)))
+    await asyncio.sleep(0)
+    tell(host, {"kept": 2})
+    await asyncio.wait_for(later, 5)
+
+
+async def test_a_stop_that_comes_before_the_run_begins_is_heard(
+    ends: tuple[ParentLink, socket.socket],
+) -> None:
+    link, host = ends
+    tell(host, {"run": "one"})
+    tell(host, {"stop": True})
+    assert await asyncio.to_thread(link.next_request, 5) == {"run": "one"}
+    await asyncio.wait_for(asyncio.wrap_future(link.begin_run()), 5)
