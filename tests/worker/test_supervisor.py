@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from pydantic import BaseModel
+
 from crewserve.application.catalog import FlowCatalog
 from crewserve.domain.errors import StorageUnavailable
 from crewserve.domain.execution import CancelRequested, Execution
@@ -14,6 +16,7 @@ from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
+from crewserve.http.flow_router import flow_router
 from crewserve.ports import Finished, Outcome, Run, Stopped
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_step, an_execution
@@ -341,3 +344,15 @@ async def test_a_second_reason_to_kill_does_not_cut_off_the_wait_for_the_process
         assert (await desk.store.get(execution.id)).status is Status.RUNNING
         gone.set()
         await desk.until(execution, Status.CANCELLED)
+
+
+async def test_a_result_that_no_database_takes_is_an_invalid_output() -> None:
+    class Measured(BaseModel):
+        value: float
+
+    spec = flow_router("m:PoemFlow", result=Measured).flow
+    host = FakeHost(outcome=Finished({"value": float("nan")}, None))
+    async with a_desk(replace(POEM, shape_result=spec.shape_result), host) as desk:
+        failed = await desk.until(await desk.submit(), Status.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.code is FailureCode.INVALID_OUTPUT

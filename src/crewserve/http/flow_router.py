@@ -1,5 +1,6 @@
 """The routes of one flow, typed with its own models."""
 
+import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -94,11 +95,13 @@ def _shape(result: type[BaseModel]) -> Callable[[Mapping[str, Any]], Any]:
     def shape(state: Mapping[str, Any]) -> Any:
         fields = {name: state[name] for name in result.model_fields if name in state}
         try:
-            return result.model_validate(fields).model_dump(mode="json")
+            shaped = result.model_validate(fields).model_dump(mode="json")
         except ValidationError as error:  # whose own text would show the state
             found = error.errors(include_input=False, include_context=False)
             wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
             raise ValueError("; ".join(wrong)) from None
+        json.dumps(shaped, allow_nan=False)  # raises ValueError; no database takes NaN
+        return shaped
 
     return shape
 
