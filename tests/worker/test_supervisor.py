@@ -68,6 +68,12 @@ class Desk:
         self.store.change(execution.id, event, now=NOW).result()
         await self.supervisor.leases._renew()
 
+    async def begun(self) -> Execution:
+        """One that runs."""
+        execution = await self.submit()
+        await self.until_it_runs()
+        return execution
+
     async def until_it_runs(self) -> None:
         async with asyncio.timeout(5):
             while not self.host.running:
@@ -174,8 +180,7 @@ async def test_nothing_is_claimed_without_room_or_memory() -> None:
 async def test_stopping_kills_what_runs_and_hands_it_back() -> None:
     host = waiting_host()
     async with a_desk(host=host) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
     back = await desk.store.get(execution.id)
     assert (back.status, back.attempt, back.fence) == (Status.PENDING, 0, 1)
     assert len(host.killed) == 1
@@ -184,8 +189,7 @@ async def test_stopping_kills_what_runs_and_hands_it_back() -> None:
 async def test_a_lost_lease_kills_and_writes_nothing() -> None:
     host = waiting_host()
     async with a_desk(host=host) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         [reaped] = desk.store.reap(lost=[ANN], limit=1, now=NOW).result()
         await desk.supervisor.leases._renew()
         async with asyncio.timeout(5):
@@ -220,8 +224,7 @@ async def test_a_result_model_that_crashes_is_an_invalid_output() -> None:
 async def test_a_cancel_by_force_kills_at_once() -> None:
     host = waiting_host()
     async with a_desk(host=host) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         await desk.cancel(execution, grace=0)
         cancelled = await desk.until(execution, Status.CANCELLED)
     assert (len(host.killed), host.stopped) == (1, [])
@@ -231,8 +234,7 @@ async def test_a_cancel_by_force_kills_at_once() -> None:
 async def test_a_graceful_cancel_asks_first_and_takes_the_flow_s_word() -> None:
     host = waiting_host()
     async with a_desk(host=host) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         await desk.cancel(execution, grace=60)
         assert [held.id for held in host.stopped] == [execution.id]
         host.outcome = Stopped()
@@ -244,8 +246,7 @@ async def test_a_graceful_cancel_asks_first_and_takes_the_flow_s_word() -> None:
 async def test_a_flow_that_finishes_in_its_grace_is_completed() -> None:
     host = waiting_host()
     async with a_desk(host=host) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         await desk.cancel(execution, grace=60)
         host.finish.set()
         assert (await desk.until(execution, Status.COMPLETED)).result == "done"
@@ -254,8 +255,7 @@ async def test_a_flow_that_finishes_in_its_grace_is_completed() -> None:
 async def test_whoever_does_not_stop_in_the_grace_is_killed() -> None:
     host = waiting_host()
     async with a_desk(host=host) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         await desk.cancel(execution, grace=0.01)
         await desk.until(execution, Status.CANCELLED)
     assert (len(host.stopped), len(host.killed)) == (1, 1)
@@ -264,8 +264,7 @@ async def test_whoever_does_not_stop_in_the_grace_is_killed() -> None:
 async def test_force_after_a_graceful_cancel_does_not_wait() -> None:
     host = waiting_host()
     async with a_desk(host=host) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         await desk.cancel(execution, grace=60)
         await desk.cancel(execution, grace=0)
         await desk.until(execution, Status.CANCELLED)
@@ -301,8 +300,7 @@ async def test_a_crash_is_tried_again_with_the_steps_that_ended() -> None:
 async def test_what_ends_within_the_drain_time_is_not_handed_back() -> None:
     host = waiting_host()
     async with a_desk(host=host, drain=timedelta(seconds=60)) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         desk.supervisor.stop()
         late = await desk.submit()
         await asyncio.sleep(0.01)
@@ -314,8 +312,7 @@ async def test_what_ends_within_the_drain_time_is_not_handed_back() -> None:
 async def test_hurrying_ends_the_drain() -> None:
     host = waiting_host()
     async with a_desk(host=host, drain=timedelta(seconds=60)) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         desk.supervisor.stop()
         desk.supervisor.hurry()
         await desk.until(execution, Status.PENDING)
@@ -336,8 +333,7 @@ async def test_a_second_reason_to_kill_does_not_cut_off_the_wait_for_the_process
     host = Dying()
     host.finish.clear()
     async with a_desk(host=host) as desk:
-        execution = await desk.submit()
-        await desk.until_it_runs()
+        execution = await desk.begun()
         await desk.cancel(execution, grace=0)
         desk.supervisor.stop()
         await asyncio.sleep(0.05)

@@ -152,7 +152,7 @@ def _encode_state(state: Any) -> Any:
 
 def _restore(state: Any, found: dict[str, Any]) -> None:
     """In place: what already refers to the state sees it. Fields that are new stay as they are."""
-    own = {"id": raw_id(state)}  # a fork's is not its parent's
+    own = {"id": _id_of(state)}  # a fork's is not its parent's
     if isinstance(state, BaseModel):
         fill(state, {**contents(state), **found, **own})
     else:
@@ -160,6 +160,6 @@ def _restore(state: Any, found: dict[str, Any]) -> None:
         state.update({**found, **own})
 
 
-def raw_id(state: Any) -> Any:
+def _id_of(state: Any) -> Any:
     """The execution's id, which CrewAI keeps in the state."""
     return state["id"] if isinstance(state, dict) else state.id
