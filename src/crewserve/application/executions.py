@@ -107,18 +107,21 @@ class Executions:
         """
         self.catalog.check_available(flow)
         await self._check(flow, inputs)
+        execution = self._new(flow, inputs, policy=policy or flow.policy)
+        await self._add(execution, key=key)
+        return execution
+
+    def _new(self, flow: FlowSpec, inputs: Mapping[str, Any], **more: Any) -> Execution:
         now = self.clock()
-        execution = Execution(
+        return Execution(
             id=self.new_id(),
             flow=flow.name,
             status=Status.PENDING,
             inputs=inputs,
-            policy=policy or flow.policy,
             created_at=now,
             available_at=now,
+            **more,
         )
-        await self._add(execution, key=key)
-        return execution
 
     async def _add(
         self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
@@ -187,17 +190,12 @@ class Executions:
             inputs = {**inputs, **wish.state}
         if inputs is not before.inputs:
             inputs = await self._checked(flow, inputs)
-        now = self.clock()
-        forked = Execution(
-            id=self.new_id(),
-            flow=flow.name,
-            status=Status.PENDING,
-            inputs=inputs,
+        forked = self._new(
+            flow,
+            inputs,
             policy=before.policy,
             parent=before.id,
             accepts_changes=wish.accepts_changes,
-            created_at=now,
-            available_at=now,
         )
         await self._add(forked, steps, key)
         return forked

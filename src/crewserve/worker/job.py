@@ -3,11 +3,10 @@
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
 
 from crewserve.domain.errors import NotReady, StorageUnavailable
 from crewserve.domain.execution import (
@@ -54,9 +53,9 @@ class Job:
     def held(self) -> Held:
         return Held(self.execution.id, self.execution.fence)
 
-    async def work(self, run: Coroutine[Any, Any, Run]) -> Event | None:
+    async def work(self, prepare: Callable[[], Awaitable[Run]]) -> Event | None:
         """Until nothing of it runs any more. None: it is not ours to write."""
-        self._task = asyncio.create_task(self._run(run), name=f"run-{self.execution.id}")
+        self._task = asyncio.create_task(self._run(prepare), name=f"run-{self.execution.id}")
         if self._killed is not None:
             self._task.cancel()
         try:
@@ -66,11 +65,11 @@ class Job:
                 timer.cancel()
         return self._event(self._task)
 
-    async def _run(self, run: Coroutine[Any, Any, Run]) -> Outcome:
-        prepared = await run
+    async def _run(self, prepare: Callable[[], Awaitable[Run]]) -> Outcome:
+        run = await prepare()
         if seconds := self.execution.policy.timeout_seconds:
             self._in(seconds, Why.TIMEOUT)
-        return await self.host.run(prepared)
+        return await self.host.run(run)
 
     def cancel(self, cancel: Cancel) -> None:
         """Ask it to stop; kill it when the grace is over. Asking again may shorten the grace."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from crewserve.application.catalog import FlowCatalog
@@ -123,7 +124,7 @@ class Supervisor:
         self.wake.set()
 
     async def _attempt(self, job: Job) -> None:
-        event = await job.work(self._prepare(job))
+        event = await job.work(partial(self._prepare, job))
         if event is not None:
             await self._record(job.held, event)
 
