@@ -12,7 +12,7 @@ from crewserve.domain.status import Status
 from crewserve.testing.builders import an_execution
 from tests.support.api import Bench, a_bench, describe
 
-tried = a_bench()
+tried = a_bench(max_body_bytes=2**20)  # what is invalid shall be refused for that
 
 
 def tried_schema() -> BaseSchema:
@@ -42,6 +42,14 @@ async def test_inputs_and_results_are_each_flow_s_own(api: httpx.AsyncClient, be
     assert schemas[name]["properties"]["result"]["anyOf"][0] == {
         "$ref": "#/components/schemas/Text"
     }
+
+
+async def test_every_route_that_takes_a_body_may_find_it_too_large(api: httpx.AsyncClient) -> None:
+    document = (await api.get("http://test/openapi.json")).json()
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    taking = [one for one in operations if "requestBody" in one]
+    assert len(taking) > 3
+    assert all("413" in one["responses"] for one in taking)
 
 
 async def test_the_schema_of_a_flow_appears_when_it_has_loaded(

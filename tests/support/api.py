@@ -63,9 +63,9 @@ async def nothing(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def a_bench() -> Bench:
+def a_bench(*, max_body_bytes: int = 10_000) -> Bench:
     """Serves `topic_flow`, with models, and `free_flow`, without."""
-    app = build_app(lifespan=nothing, max_body_bytes=10_000)
+    app = build_app(lifespan=nothing, max_body_bytes=max_body_bytes)
     include_flow(app, flow_router("m:TopicFlow", request=Topic, result=Text))
     include_flow(app, flow_router("m:FreeFlow"))
     close_routes(app)

@@ -27,10 +27,15 @@ def attach(app: FastAPI, state: ApiState) -> None:
     app.state.crewserve = state
 
 
-async def _state(request: Request) -> ApiState:
-    """A coroutine, because FastAPI runs plain functions in a thread."""
+def state_of(request: Request) -> ApiState:
+    """What was attached to the app of *request*."""
     state: ApiState = request.app.state.crewserve
     return state
+
+
+async def _state(request: Request) -> ApiState:
+    """A coroutine, because FastAPI runs plain functions in a thread."""
+    return state_of(request)
 
 
 StateDep = Annotated[ApiState, Depends(_state)]

@@ -1,9 +1,10 @@
 """The routes of one flow, typed with its own models."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -15,24 +16,27 @@ from crewserve.domain.ids import ExecutionId, FlowName, name_of, title_of
 from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.http.answers import json_answer
 from crewserve.http.checks import check_json
-from crewserve.http.deps import StateDep
+from crewserve.http.deps import StateDep, state_of
 from crewserve.http.idempotency import OPENAPI, key_of, started_answer
 from crewserve.http.problems import responses
+from crewserve.http.short_route import short_route
 from crewserve.protocol.executions import (
     ExecuteOptions,
     ExecutionResponse,
     ExecutionStatusResponse,
-    status_fields,
+    status_body,
 )
 
 _EXECUTE_PROBLEMS = responses(
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.CONFLICT,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
 _SHOW_PROBLEMS = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+_PLAIN_JSON: Final = (b"content-type", b"application/json")
+_PLAIN_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class FlowRouter(APIRouter):
@@ -149,12 +153,23 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
         )
         return started_answer(started, f"{http.url.path.removesuffix('/execute')}/execution")
 
+    async def quick(http: Request) -> Response | None:
+        if http.scope["query_string"] or _PLAIN_JSON not in http.scope["headers"]:
+            return None
+        try:
+            payload = parse(json.loads(await http.body()))
+        except (ValueError, RecursionError):
+            return None
+        return await execute(payload, state_of(http), http, ExecuteOptions())
+
+    parse = request.model_validate if request else _mapping
     body = Annotated[request, Body()] if request else Annotated[dict[str, Any], Body()]
     execute.__annotations__["payload"] = body
     router.add_api_route(
         "/execute",
         execute,
         methods=["POST"],
+        route_class_override=short_route(quick),
         status_code=HTTPStatus.ACCEPTED,
         response_model=ExecutionResponse,
         responses=_EXECUTE_PROBLEMS,
@@ -164,18 +179,29 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
     )
 
 
+def _mapping(body: Any) -> Mapping[str, Any]:
+    """Raises ValueError when *body* is no JSON object."""
+    if not isinstance(body, dict):
+        raise ValueError("not an object")  # noqa: TRY004  # as models refuse it
+    return body
+
+
 def _add_show(router: APIRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:
     title = title_of(spec.name)
 
     async def show(execution_id: UUID, state: StateDep) -> Response:
         execution = await state.executions.get(ExecutionId(execution_id), flow=spec.name)
-        fields = status_fields(execution, tracebacks=state.tracebacks)
-        return json_answer(ExecutionStatusResponse(**fields))
+        return json_answer(status_body(execution, tracebacks=state.tracebacks))
+
+    async def quick(http: Request) -> Response | None:
+        given = http.path_params["execution_id"]
+        return await show(UUID(given), state_of(http)) if _PLAIN_ID.fullmatch(given) else None
 
     router.add_api_route(
         "/execution/{execution_id}",
         show,
         methods=["GET"],
+        route_class_override=short_route(quick),
         response_model=shown,
         responses=_SHOW_PROBLEMS,
         summary=f"Status and result of a {title.lower()} execution",

@@ -1,10 +1,14 @@
 """What FastAPI's OpenAPI document does not know by itself."""
 
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from crewserve.domain.ids import FlowName
 from crewserve.protocol.problems import MEDIA_TYPE, Problem
+
+_TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+"""What any route with a body may answer."""
 
 _SCHEMAS = "#/components/schemas/"
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}}
@@ -22,6 +26,10 @@ def complete(
         schemas.pop(name, None)
     _add_schema(schemas, "Problem", Problem.model_json_schema(ref_template=_SCHEMAS + "{model}"))
     for operation in _operations(document):
+        if "requestBody" in operation:
+            operation["responses"].setdefault(
+                str(_TOO_LARGE.value), {"description": _TOO_LARGE.phrase}
+            )
         for status, response in operation.get("responses", {}).items():
             if status.startswith(("4", "5")):
                 response["content"] = _PROBLEM

@@ -1,8 +1,8 @@
 """`X-Request-ID`: the caller's, or one of ours, on every answer and in every problem."""
 
+import os
 import re
 from typing import Final
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,7 +22,7 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == HEADER), b"")
-        request_id = given if _ACCEPTABLE.fullmatch(given) else uuid4().hex.encode()
+        request_id = given if _ACCEPTABLE.fullmatch(given) else os.urandom(16).hex().encode()
         scope[_KEY] = request_id.decode()
 
         async def send_with_id(message: Message) -> None:

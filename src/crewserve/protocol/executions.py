@@ -12,9 +12,11 @@ from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
-from crewserve.protocol.times import WireTime
+from crewserve.protocol.times import WireTime, to_wire
 
 MAX_SECONDS: Final = 7 * 24 * 3600
+
+_TIMES: Final = ("created_at", "started_at", "completed_at")
 
 ExecutionStatus = Status
 """The specification's name of it."""
@@ -225,6 +227,17 @@ def status_fields(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
         "error": failure.message if failure else None,
         "error_details": _details(failure, tracebacks=tracebacks) if failure else None,
     }
+
+
+def status_body(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
+    """What `ExecutionStatusResponse` says of *execution*, in half the time of building one."""
+    body = status_fields(execution, tracebacks=tracebacks)
+    for name in _TIMES:
+        if time := body[name]:
+            body[name] = to_wire(time)
+    if body["error_details"] is None:
+        del body["error_details"]
+    return body
 
 
 def detail(

@@ -18,9 +18,8 @@ from crewserve.ports import ExecutionQuery
 from crewserve.protocol.executions import (
     ExecutionDetail,
     ExecutionList,
-    ExecutionStatusResponse,
     detail,
-    status_fields,
+    status_body,
 )
 
 router = APIRouter()
@@ -56,13 +55,8 @@ async def list_executions(
     executions = await state.executions.page(query)
     page = executions[: found.limit]
     cursor = cursors.encode(page[-1].id) if len(executions) > found.limit else None
-    answer = ExecutionList(
-        executions=[
-            ExecutionStatusResponse(**status_fields(execution, tracebacks=state.tracebacks))
-            for execution in page
-        ],
-        next_cursor=cursor,
-    )
+    shown = [status_body(execution, tracebacks=state.tracebacks) for execution in page]
+    answer = {"executions": shown, "next_cursor": cursor}
     return json_answer(answer, headers=_links(request, cursor))
 
 
