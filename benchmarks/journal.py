@@ -11,6 +11,7 @@ import os
 import statistics
 import tempfile
 import time
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -82,11 +83,11 @@ async def _claimed(store: SqlStore) -> Held:
     return Held(claimed.id, claimed.fence)
 
 
-async def _record(store: SqlStore, held: Held, raw: dict[str, Any]) -> None:
+def _record(store: SqlStore, held: Held, raw: dict[str, Any]) -> "Future[None]":
     fields = {name: raw[name] for name in ("position", "name", "call", "result", "state")}
     now = datetime.now(UTC)
     step = Step(**fields, digest="0" * 64, attempt=1, started_at=now, ended_at=now)
-    await asyncio.wrap_future(store.record(held, step))
+    return store.record(held, step, replaces=False)
 
 
 if __name__ == "__main__":

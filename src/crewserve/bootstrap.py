@@ -33,6 +33,7 @@ from crewserve.storage.database import Database, open_database
 from crewserve.storage.files import LocalFiles
 from crewserve.storage.sql_store import SqlStore
 from crewserve.storage.writer import Writer
+from crewserve.worker import processors
 from crewserve.worker.identity import is_gone, new_name
 from crewserve.worker.leases import LeaseKeeper
 from crewserve.worker.memory import has_memory
@@ -189,6 +190,7 @@ class Server:
             wake=self.engine.wake,
             slots=self.settings.slots,
             has_memory=has_memory,
+            is_busy=processors.are_busy,
             lease=self.settings.lease,
             drain=self.settings.drain,
             clock=_now,

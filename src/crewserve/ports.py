@@ -69,8 +69,14 @@ class ExecutionStore(Protocol):
         """
         ...
 
-    def record(self, held: Held, step: Step) -> Future[None]:
-        """Keep a finished step, while that attempt runs. Raises: StaleExecution."""
+    def record(self, held: Held, step: Step, *, replaces: bool = True) -> Future[None]:
+        """Keep a finished step, while that attempt runs.
+
+        With *replaces* it takes the place of what an earlier attempt recorded at its position or
+        after it. Without, the caller knows that nothing is there.
+
+        Raises: StaleExecution.
+        """
         ...
 
     def claim(

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class Journal:
         self.accepts_changes = False
         self._asked = 0
 
-    async def record(self, step: dict[str, Any]) -> None:
+    def record(self, step: dict[str, Any]) -> "Future[None]":
         self._asked += 1
         if self.crash_before is not None and self._asked >= self.crash_before:
             raise Flows().Crash
@@ -58,7 +59,10 @@ class Journal:
         self.rows[step["position"]] = kept
         if self.crash_after is not None and self._asked >= self.crash_after:
             raise Flows().Crash
-        await asyncio.sleep(self.delays.get(step["name"], 0))
+        committed: Future[None] = Future()
+        delay = self.delays.get(step["name"], 0)
+        asyncio.get_running_loop().call_later(delay, committed.set_result, None)
+        return committed
 
     def check(self) -> None:
         self.checks += 1
@@ -192,9 +196,10 @@ def test_listeners_start_after_their_step_was_kept(monkeypatch: pytest.MonkeyPat
     journal.delays = dict.fromkeys(("one", "two", "three"), 0.03)
     began: list[list[str]] = []
 
-    async def record(step: dict[str, Any]) -> None:
-        await Journal.record(journal, step)
-        began.append(list(Flows().ran))
+    def record(step: dict[str, Any]) -> "Future[None]":
+        committed = Journal.record(journal, step)
+        committed.add_done_callback(lambda _: began.append(list(Flows().ran)))
+        return committed
 
     monkeypatch.setattr(journal, "record", record)
     journal.process("Linear")

@@ -23,7 +23,7 @@ def ends() -> Iterator[tuple[ParentLink, socket.socket]]:
 
 
 def a_step(position: int) -> dict[str, Any]:
-    return {"position": position, "result": None, "state": None}
+    return {"position": position, "result": None, "state": None, "final": False}
 
 
 def tell(host: socket.socket, message: dict[str, Any]) -> None:
@@ -35,14 +35,12 @@ async def test_a_step_whose_record_was_cancelled_does_no_harm(
 ) -> None:
     """A listener that lost a race is cancelled while it waits for the commit."""
     link, host = ends
-    lost = asyncio.create_task(link.record(a_step(1)))
-    await asyncio.sleep(0)
+    lost = asyncio.wrap_future(link.record(a_step(1)))
     lost.cancel()
     await asyncio.wait([lost])
     tell(host, {"kept": 1})
     tell(host, {"kept": 1})
-    later = asyncio.create_task(link.record(a_step(2)))
-    await asyncio.sleep(0)
+    later = asyncio.wrap_future(link.record(a_step(2)))
     tell(host, {"kept": 2})
     await asyncio.wait_for(later, 5)
 

@@ -22,7 +22,7 @@ from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_step, an_execution
 from crewserve.testing.fakes import FakeHost, FrozenClock
 from crewserve.worker.leases import LeaseKeeper
-from crewserve.worker.supervisor import Supervisor
+from crewserve.worker.supervisor import FEW, Supervisor
 
 LEASE = timedelta(seconds=30)
 ANN = WorkerName("ann:1:0:00")
@@ -89,7 +89,13 @@ async def a_desk(
 ) -> AsyncIterator[Desk]:
     store, host, clock = store or MemoryStore(), host or FakeHost(), FrozenClock()
     leases = LeaseKeeper(store, ANN, LEASE, host.live_until, clock)
-    settings = {"slots": 8, "has_memory": lambda: True, "drain": timedelta(), **options}
+    settings = {
+        "slots": 8,
+        "has_memory": lambda: True,
+        "is_busy": lambda: False,
+        "drain": timedelta(),
+        **options,
+    }
     supervisor = Supervisor(
         name=ANN,
         store=store,
@@ -175,6 +181,23 @@ async def test_nothing_is_claimed_without_room_or_memory() -> None:
         await asyncio.sleep(0.05)
         assert (await full.store.get(first.id)).status is Status.PENDING
         assert (await poor.store.get(second.id)).status is Status.PENDING
+
+
+async def test_while_the_processors_are_busy_few_run_and_others_begin_one_by_one() -> None:
+    host = waiting_host()
+    async with a_desk(host=host, is_busy=lambda: True) as desk:
+        executions = [await desk.submit() for _ in range(FEW + 2)]
+        await desk.until(executions[FEW - 1], Status.RUNNING)
+        first = [await desk.store.get(execution.id) for execution in executions]
+        assert [one.status for one in first].count(Status.RUNNING) == FEW
+        await desk.until(executions[-1], Status.RUNNING)
+        host.finish.set()
+
+
+async def test_what_ends_makes_room_for_the_next_however_busy_the_processors_are() -> None:
+    async with a_desk(is_busy=lambda: True) as desk:
+        for execution in [await desk.submit() for _ in range(3 * FEW)]:
+            await desk.until(execution, Status.COMPLETED)
 
 
 async def test_stopping_kills_what_runs_and_hands_it_back() -> None:

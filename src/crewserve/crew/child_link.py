@@ -64,7 +64,8 @@ class ChildLink:
     async def ask(self, message: Message, keep: Keep = _keeps_nothing) -> Message:
         """May be called before it said hello.
 
-        *keep* is called with each step that ends meanwhile; the child goes on when it returns.
+        *keep* is called with each step that ends meanwhile; the child goes on when it returns. All
+        are kept before the answer is given.
 
         Raises: ChildDied.
         """
@@ -76,14 +77,17 @@ class ChildLink:
                 task = asyncio.create_task(self._keep(answer["step"], keep))
                 keeping.add(task)
                 task.add_done_callback(keeping.discard)
+            if keeping:  # of steps that nothing listens to: they did not wait
+                await asyncio.wait(keeping)
         finally:
-            for task in list(keeping):
+            for task in keeping:
                 task.cancel()
         return answer
 
     async def _keep(self, step: Message, keep: Keep) -> None:
+        waits = not step.pop("final")
         try:
-            if await keep(step):
+            if await keep(step) and waits:
                 self.writer.write(wire.encode({"kept": step["position"]}))
         except Exception:  # the child would wait for ever
             log.exception("A step could not be kept; its process is killed")

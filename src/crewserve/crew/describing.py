@@ -112,6 +112,18 @@ def _edges(
                 yield {"source": source, "target": target, "label": trigger, "join": join}
 
 
+@functools.cache
+def endings(flow: FlowClass) -> frozenset[str]:
+    """The methods after which nothing can begin."""
+    graph = _graph(flow)
+    heard = {edge["source"] for edge in graph["edges"]}
+    return frozenset(
+        node["name"]
+        for node in graph["nodes"]
+        if node["type"] != "router" and not node["emits"] and node["name"] not in heard
+    )
+
+
 def _triggers(condition: Any, join: str | None) -> Iterator[tuple[str, str | None]]:
     """Flatten ``"a"``, ``{"or": ["a", {"and": [...]}]}`` into names with their innermost join."""
     if isinstance(condition, str):

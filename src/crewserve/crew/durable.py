@@ -12,7 +12,8 @@ return results. What two results, or a result and the state, shared is shared no
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,15 +21,17 @@ from crewai.flow.flow import Flow
 from pydantic import BaseModel
 
 from crewserve.crew.codec import NotDecodable, NotEncodable, contents, decode, encode, fill
+from crewserve.crew.describing import endings
 from crewserve.crew.internals import Step, feedback_on, note_step, raw_state, wrap_steps
 from crewserve.crew.replay import Recorded, Replay
 from crewserve.crew.wire import Message
 
 __all__ = ["Record", "Recorded", "make_durable"]
 
-Record = Callable[[Message], Awaitable[None]]
-"""Returns when the host has committed the step: ``position`` (from 1), ``name``, ``call``,
-``result``, ``state``, ``problem``, and ``started`` and ``ended`` in seconds since 1970.
+Record = Callable[[Message], "Future[None]"]
+"""Sends the step at once: ``position`` (from 1), ``name``, ``call``, ``result``, ``state``,
+``problem``, and ``started`` and ``ended`` in seconds since 1970. Resolves when the host has
+committed it; nobody waits for that of a step which nothing listens to, and which says ``final``.
 
 The step takes the place of what had its position, or a higher one, before this process.
 """
@@ -83,6 +86,7 @@ class _Durable:
         self._check = check
         self._step = step
         self._calls = Counter[str]()
+        self._endings = endings(type(flow))
         self._recorded_here = 0
         self._last_kept = asyncio.Event()
         self._last_kept.set()
@@ -117,11 +121,13 @@ class _Durable:
 
     async def _keep(self, step: _Ended) -> None:
         """Goes on in the order in which steps ended: that is how they will come back."""
-        message = self._message(step)
+        committed = self._record(self._message(step))
+        if step.name in self._endings:
+            return
         before, kept = self._last_kept, asyncio.Event()
         self._last_kept = kept
         try:
-            await self._record(message)
+            await asyncio.wrap_future(committed)
             await before.wait()
         finally:
             kept.set()
@@ -136,6 +142,7 @@ class _Durable:
             "result": None,
             "state": None,
             "problem": None,
+            "final": step.name in self._endings,
             "started": step.started,
             "ended": step.ended,
         }

@@ -50,8 +50,10 @@ def set_for_execution(values: Mapping[str, str]) -> dict[str, str]:
 
 def restore(before: Mapping[str, str]) -> None:
     """Undo whatever an execution did to the environment."""
-    os.environ.clear()
-    os.environ.update(before)
+    now = dict(os.environ)
+    for name in now.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update({name: was for name, was in before.items() if now.get(name) != was})
 
 
 def certificate_file() -> str | None:

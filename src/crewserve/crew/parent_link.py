@@ -4,7 +4,6 @@ A thread reads: requests queue up for the main thread, and what concerns the exe
 step was kept; stop) reaches it while the main thread is busy with user code.
 """
 
-import asyncio
 import os
 import queue
 import socket
@@ -45,13 +44,14 @@ class ParentLink:
         """Resolves when the run that was asked for last shall stop."""
         return self._stop
 
-    async def record(self, step: Message) -> None:
-        """Returns when the host has committed *step*."""
+    def record(self, step: Message) -> "Future[None]":
+        """Send *step*; resolves when the host has committed it, if it is not final."""
         kept: Future[None] = Future()
         kept.set_running_or_notify_cancel()  # the step may be cancelled; that it is kept, may not
-        self._kept[step["position"]] = kept
+        if not step["final"]:
+            self._kept[step["position"]] = kept
         self.send_line(_encode_step(step))
-        await asyncio.wrap_future(kept)
+        return kept
 
     def _read(self) -> None:
         try:

@@ -79,6 +79,15 @@ def children(pid: int | None = None) -> list[int]:
     return found
 
 
+def has_children() -> bool:
+    """Whether this process has any, adopted or ended ones included."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def kill(root: int) -> None:
     """Kill *root* and all its descendants, in whatever session they are.
 

@@ -36,8 +36,8 @@ class Host(Protocol):
         """Resolves when the run shall stop."""
         ...
 
-    async def record(self, step: Message) -> None:
-        """Returns when the step is durable."""
+    def record(self, step: Message) -> "Future[None]":
+        """Resolves when the step is durable."""
         ...
 
 
@@ -104,8 +104,8 @@ async def _kickoff(flow_class: FlowClass, task: Message, attending: Attending) -
     _set_id(flow, task["execution_id"])
     code = digest(flow_class)
 
-    async def record(step: Message) -> None:
-        await attending.host.record({**step, "digest": code})
+    def record(step: Message) -> "Future[None]":
+        return attending.host.record({**step, "digest": code})
 
     make_durable(
         flow,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crewserve.crew import environment
 from crewserve.crew.internals import AFTER_RUN, strange_threads
-from crewserve.crew.processes import children
+from crewserve.crew.processes import has_children
 
 OUTPUT = "output.log"
 """What the flow printed, on either stream."""
@@ -67,10 +67,10 @@ def is_clean(open_files: int) -> bool:
     """Whether another execution may run in this process: no thread, child or file is left."""
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)]
     default = all(handler is signal.SIG_DFL for handler in handlers)
-    quiet = not strange_threads(AFTER_RUN) and not children()
+    quiet = not strange_threads(AFTER_RUN) and not has_children()
     return quiet and default and count_open_files() <= open_files
 
 
 def count_open_files() -> int:
     """File descriptors of this process."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a tenth of the time: each run counts

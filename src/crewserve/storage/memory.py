@@ -71,7 +71,7 @@ class MemoryStore:
 
         return self._transaction(run)
 
-    def record(self, held: Held, step: Step) -> Future[None]:
+    def record(self, held: Held, step: Step, *, replaces: bool = True) -> Future[None]:
         def run() -> None:
             row = self._rows.get(held.id)
             if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
@@ -79,7 +79,7 @@ class MemoryStore:
             kept = {
                 position: (fence, one)
                 for position, (fence, one) in self._steps[held.id].items()
-                if position < step.position or fence == held.fence
+                if position < step.position or fence == held.fence or not replaces
             }
             self._steps[held.id] = {**kept, step.position: (held.fence, step)}
 

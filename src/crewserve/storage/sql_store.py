@@ -42,9 +42,9 @@ class SqlStore:
         self._update = Prepared(statements.replace(dialect), dialect, changing)
         self._begin_attempt = Prepared(statements.BEGIN_ATTEMPT, dialect, begun)
         self._end_attempt = Prepared(statements.END_ATTEMPT, dialect)
-        self._is_held = Prepared(statements.IS_HELD, dialect)
         self._forget_steps = Prepared(statements.FORGET_STEPS, dialect)
-        self._record_step = Prepared(statements.record_step(dialect), dialect, steps_table.c.keys())
+        self._add_step = Prepared(statements.add_step(dialect), dialect, steps_table.c.keys())
+        self._record_step = Prepared(statements.record_step(dialect), dialect)
 
     def add(
         self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
@@ -57,7 +57,7 @@ class SqlStore:
                 self._keys.record(connection, key, execution)
             self._insert.run(connection, row)
             for step in recorded:
-                self._record_step.run(connection, step)
+                self._add_step.run(connection, step)
 
         return self._writer.submit(run)
 
@@ -140,15 +140,14 @@ class SqlStore:
 
         return self._writer.submit(run)
 
-    def record(self, held: Held, step: Step) -> Future[None]:
+    def record(self, held: Held, step: Step, *, replaces: bool = True) -> Future[None]:
         row = to_step_row(held, step)
 
         def run(connection: Connection) -> None:
-            guard = {"key": held.id, "held_fence": held.fence, "held_status": Status.RUNNING}
-            if self._is_held.run(connection, guard).first() is None:
+            if self._record_step.run(connection, row).rowcount != 1:
                 raise StaleExecution(held.id)
-            self._forget_steps.run(connection, row)
-            self._record_step.run(connection, row)
+            if replaces:
+                self._forget_steps.run(connection, row)
 
         return self._writer.submit(run)
 

@@ -106,20 +106,30 @@ END_ATTEMPT = (
     )
 )
 
-IS_HELD = (
-    select(executions.c.id)
-    .where(
-        executions.c.id == bindparam("key"),
-        executions.c.fence == bindparam("held_fence"),
-        executions.c.status == bindparam("held_status"),
-    )
-    .with_for_update(read=True)  # or the reaper could take it away before the step is written
-)
+
+def add_step(dialect: Dialect) -> Insert:
+    """For an execution that begins with it."""
+    return _recorded_twice_is_once(_insert_step(dialect))
 
 
 def record_step(dialect: Dialect) -> Insert:
-    """A step recorded twice is there once: its writer may not know that the first one succeeded."""
-    statement = _insert_step(dialect)
+    """Writes a row while the step's attempt holds the execution, else none."""
+    names = steps.c.keys()
+    held = (
+        select(*(bindparam(name, type_=steps.c[name].type) for name in names))
+        .select_from(executions)
+        .where(
+            executions.c.id == bindparam("execution", type_=executions.c.id.type),
+            executions.c.fence == bindparam("fence", type_=executions.c.fence.type),
+            executions.c.status == Status.RUNNING,
+        )
+        .with_for_update(read=True)  # or the reaper could take it away before the commit
+    )
+    return _recorded_twice_is_once(_insert_step(dialect).from_select(names, held))
+
+
+def _recorded_twice_is_once(statement: "sqlite.Insert | postgresql.Insert") -> Insert:
+    """The writer of a step may not know that the first try succeeded."""
     key = steps.primary_key.columns.keys()
     new = {name: column for name, column in statement.excluded.items() if name not in key}
     return statement.on_conflict_do_update(index_elements=key, set_=new)

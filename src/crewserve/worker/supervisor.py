@@ -25,6 +25,16 @@ POLL_SECONDS: Final = 5.0
 """Work is announced; looking for it unasked is only the backstop."""
 
 CLAIM_AT_ONCE: Final = 32
+
+FEW: Final = 4
+"""Executions that run whatever else the processors do."""
+
+BUSY_SECONDS: Final = 0.25
+"""While the processors are busy one more begins each time: flows that compute for an hour must not
+keep others from beginning."""
+
+LOOK_SECONDS: Final = 0.05
+"""Until it is asked again whether they are."""
 RETRY_SECONDS: Final = 1.0
 
 
@@ -42,12 +52,17 @@ class Supervisor:
     """Set by whoever makes something claimable, or makes room."""
     slots: int
     has_memory: Callable[[], bool]
+    is_busy: Callable[[], bool]
+    """Whether the processors have enough to do."""
     lease: timedelta
     drain: timedelta
     """How long running executions may go on after `stop`."""
     clock: Clock
     _running: "dict[Job, asyncio.Task[None]]" = field(default_factory=dict)
     _stopping: bool = False
+    _crowded: bool = False
+    _last_start: float = 0.0
+    """Loop time."""
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def keep(self) -> None:
@@ -60,7 +75,7 @@ class Supervisor:
             except StorageUnavailable as error:
                 log.error("%s; claiming goes on when it does", error)
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(LOOK_SECONDS if self._crowded else POLL_SECONDS):
                     await self.wake.wait()
         await self._drain()
 
@@ -97,6 +112,9 @@ class Supervisor:
         limit = min(self.host.room, self.slots - len(self._running), CLAIM_AT_ONCE)
         if limit <= 0 or self._stopping or self.leases.in_doubt or not self.has_memory():
             return False
+        limit = self._uncrowded(limit)
+        if limit == 0:
+            return False
         now = self.clock()
         claimed = await asyncio.wrap_future(
             self.store.claim(
@@ -111,7 +129,16 @@ class Supervisor:
             self._start(execution)
         return len(claimed) == limit
 
+    def _uncrowded(self, limit: int) -> int:
+        """How many of *limit* may begin now without slowing down those that run."""
+        self._crowded = self.is_busy()
+        if not self._crowded:
+            return limit
+        idle = asyncio.get_running_loop().time() - self._last_start
+        return min(limit, max(FEW - len(self._running), int(idle >= BUSY_SECONDS)))
+
     def _start(self, execution: Execution) -> None:
+        self._last_start = asyncio.get_running_loop().time()
         job = Job(self.catalog.specs[execution.flow], execution, self.host)
         task = asyncio.create_task(self._attempt(job), name=f"attempt-{execution.id}")
         self._running[job] = task
@@ -134,13 +161,14 @@ class Supervisor:
         steps: Sequence[Step] = ()
         if execution.fence > 1 or execution.parent is not None:
             steps = await self.reader.steps(execution.id)
-        return Run(job.flow, execution, steps, lambda step: self._keep_step(job.held, step))
+        keep = partial(self._keep_step, job.held, replaces=bool(steps))
+        return Run(job.flow, execution, steps, keep)
 
-    async def _keep_step(self, held: Held, step: Step) -> None:
+    async def _keep_step(self, held: Held, step: Step, *, replaces: bool) -> None:
         """Raises: StaleExecution."""
         while True:
             try:
-                await asyncio.wrap_future(self.store.record(held, step))
+                await asyncio.wrap_future(self.store.record(held, step, replaces=replaces))
             except StorageUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
