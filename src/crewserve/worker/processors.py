@@ -6,7 +6,7 @@ from typing import Final
 
 CROWD: Final = 2
 """Processes for each core that run or could run. With more, each start only slows down those that
-have begun: in a burst of 1,000 short executions on two cores half as many were accepted a second."""
+have begun, and the API: a burst of short executions took a third more time on two cores."""
 
 
 def are_busy() -> bool:
