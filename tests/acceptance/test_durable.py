@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import processes
 from tests.support.diary import began, ends
 from tests.support.servers import FLOWS, Server, crewserve_serve, running
 from tests.support.waiting import eventually
@@ -28,18 +27,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield found.wait_for_flows()
 
 
-def child_of(server: Server, execution: str) -> int:
-    """The process that works in the execution's folder."""
-
-    def found() -> int | None:
-        for pid in server.processes():
-            if processes.folder_of(pid) == server.folder(execution) / "files":
-                return pid
-        return None
-
-    return eventually(found, what="its process runs")
-
-
 @pytest.mark.parametrize(
     ("path", "step"), [(path, step) for path, steps in STEPS.items() for step in steps]
 )
@@ -49,7 +36,7 @@ def test_a_process_killed_in_mid_step_goes_on_at_that_step(
     diary = tmp_path / "diary"
     execution = server.execute(path, NOW, diary=str(diary), pause=0.3)
     eventually(lambda: began(diary, step), what=f"{step} runs")
-    os.kill(child_of(server, execution), signal.SIGKILL)
+    os.kill(server.child_of(execution), signal.SIGKILL)
     found = server.wait_for_end(execution)
     assert (found["status"], found["result"]) == ("completed", 3), found
     assert ends(diary) == STEPS[path]

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from httpx import codes
 
 from tests.support import postgres, processes
 from tests.support.diary import ends, entries, overlap_ns
@@ -82,19 +81,9 @@ class Theatre:
             path = self.dice.choice(sorted(STEPS))
             diary = self.folder / f"{self.dice.getrandbits(64):x}"
             options = {"max_attempts": "50", "backoff_seconds": "0"}
-            pause = self.dice.uniform(0, 0.3)
-            inputs = {"diary": str(diary), "pause": pause}
-            execution = eventually(partial(self._accepted, path, options, inputs), what="accepted")
-            accepted[execution] = (path, diary)
+            inputs = {"diary": str(diary), "pause": self.dice.uniform(0, 0.3)}
+            accepted[self.server.execute_soon(path, options, **inputs)] = (path, diary)
         return accepted
-
-    def _accepted(self, path: str, options: dict[str, str], inputs: dict[str, Any]) -> str | None:
-        """While a new template loads, inputs cannot be checked."""
-        url = f"/api/v1/{path}/execute"
-        answer = self.server.client.post(url, params=options, json=inputs)
-        if answer.status_code == codes.SERVICE_UNAVAILABLE:
-            return None
-        return str(answer.raise_for_status().json()["execution_id"])
 
     def kill_server(self) -> None:
         self.server.kill()

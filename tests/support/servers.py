@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx
 
 from tests.support import processes
+from tests.support.processes import folder_of
 from tests.support.waiting import A_WHILE, eventually
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -69,6 +70,15 @@ class Server:
                 return pid
         return None
 
+    def child_of(self, execution_id: str) -> int:
+        """The process that works in the execution's folder, once there is one."""
+        folder = self.folder(execution_id) / "files"
+
+        def found() -> int | None:
+            return next((pid for pid in self.processes() if folder_of(pid) == folder), None)
+
+        return eventually(found, what=f"a process runs execution {execution_id}")
+
     def wait_for_answer(self) -> None:
         """Until `/health` answers."""
         eventually(self._answers, what="the server answers")
@@ -107,6 +117,19 @@ class Server:
         answer = self.client.post(f"/api/v1/{path}/execute", params=options or {}, json=inputs)
         assert answer.is_success, answer.text
         return str(answer.json()["execution_id"])
+
+    def execute_soon(
+        self, path: str, options: Mapping[str, str] | None = None, **inputs: Any
+    ) -> str:
+        """The same, as soon as the server can: while flows load, it cannot check inputs."""
+
+        def accepted() -> str | None:
+            answer = self.client.post(f"/api/v1/{path}/execute", params=options or {}, json=inputs)
+            if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                return None
+            return str(answer.raise_for_status().json()["execution_id"])
+
+        return eventually(accepted, what="it is accepted")
 
     def get(self, execution_id: str) -> JsonObject:
         """The execution as it is now."""

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import Literal
 
 from crewai.flow.flow import Flow, and_, listen, or_, router, start
@@ -21,6 +22,7 @@ class Work(BaseModel):
     pause: float = 0.0
     """Seconds that each step takes."""
     rounds: int = 2
+    gate: str = ""
     total: int = 0
 
 
@@ -45,6 +47,26 @@ class Linear(Flow[Work]):
     def three(self, before: int) -> int:
         self.state.total = before + step(self.state, "three")
         return int(self.state.total)
+
+
+class Gated(Flow[Work]):
+    """Its second step waits until there is a file called `gate`."""
+
+    @start()
+    def one(self) -> int:
+        return step(self.state, "one")
+
+    @listen(one)
+    def two(self, before: int) -> int:
+        note(self.state.diary, "two.begin")
+        while not Path(self.state.gate).exists():
+            time.sleep(0.01)
+        note(self.state.diary, "two.end")
+        return before + 1
+
+    @listen(two)
+    def three(self, before: int) -> int:
+        return before + step(self.state, "three")
 
 
 class Looping(Flow[Work]):
