@@ -153,6 +153,21 @@ def test_at_the_deadline_all_children_end(owner: str) -> None:
     forks.close()
 
 
+def test_nobody_is_born_after_the_deadline_until_there_is_another() -> None:
+    own = uuid4().hex
+    forks = Forks.start(own)
+    forks.live_until(0)
+    with pytest.raises(ConnectionError):
+        forks.fork(STUCK["a sleep"])
+    assert forks.wait_for_end(1) == 1
+    forks.live_until(time.clock_gettime(time.CLOCK_BOOTTIME) + 60)
+    number, pid = forks.fork(STUCK["a sleep"])
+    assert is_alive(pid)
+    forks.live_until(0)
+    assert forks.wait_for_end(number) == -signal.SIGKILL
+    forks.close()
+
+
 def test_nothing_outlives_a_host_that_ends() -> None:
     owner = uuid4().hex
     forks = Forks.start(owner)

@@ -17,13 +17,15 @@ POEM = FlowName("poem_flow")
 
 @dataclass(eq=False)
 class Child:
-    """Says hello at once."""
+    """Says hello at once, or dies."""
 
     number: int
     idle_since: float = 0.0
+    lives: bool = True
 
-    async def hello(self) -> None:
+    async def hello(self) -> bool:
         await asyncio.sleep(0)
+        return self.lives
 
 
 @dataclass
@@ -31,9 +33,10 @@ class Template:
     """Forks as often as it is asked."""
 
     forked: list[Child] = field(default_factory=list)
+    lives: bool = True
 
     async def fork(self) -> Child:
-        self.forked.append(Child(len(self.forked)))
+        self.forked.append(Child(len(self.forked), lives=self.lives))
         return self.forked[-1]
 
 
@@ -76,3 +79,16 @@ async def test_a_closed_pool_asks_for_nothing(pool: Pool) -> None:
     pool.forget(pool.fresh[0])
     await asyncio.sleep(0.02)
     assert pool.room == before - 1
+
+
+async def test_spares_that_die_at_birth_are_not_replaced_in_haste(pool: Pool) -> None:
+    template = cast("Template", pool.template)
+    template.lives = False
+    pool.forget(pool.fresh[0])
+    async with asyncio.timeout(5):
+        while len(template.forked) == 4:
+            await asyncio.sleep(0.001)
+    pool.fresh.pop()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(template.forked) == 5

@@ -46,12 +46,16 @@ class Forks:
         return cls(process, ours)
 
     def fork(self, code: str) -> tuple[int, int]:
-        """The number and pid of a child that runs this Python code, when it said that it does."""
+        """The number and pid of a child that runs this Python code, when it said that it does.
+
+        Raises: ConnectionError, when the template makes none.
+        """
         self._number += 1
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            request = wire.encode({"fork": self._number})
-            socket.send_fds(self.control, [request], [theirs.fileno()])
+        with ours:
+            with theirs:
+                request = wire.encode({"fork": self._number})
+                socket.send_fds(self.control, [request], [theirs.fileno()])
             ours.sendall(json.dumps(code).encode() + b"\n")
             ours.settimeout(20)
             return self._number, int(ours.recv(100))

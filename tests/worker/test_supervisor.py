@@ -45,6 +45,22 @@ class ForgetfulStore(MemoryStore):
         return future
 
 
+class LateStore(MemoryStore):
+    """Commits the first claim at once, and answers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: Future[list[Execution]] | None = None
+        self.claimed: list[Execution] = []
+
+    def claim(self, *args: Any, **options: Any) -> Future[list[Execution]]:
+        claimed = super().claim(*args, **options)
+        if self.answer is not None or not claimed.result():
+            return claimed
+        self.claimed, self.answer = claimed.result(), Future()
+        return self.answer
+
+
 @dataclass
 class Desk:
     store: MemoryStore
@@ -85,10 +101,11 @@ async def a_desk(
     flow: FlowSpec = POEM,
     host: FakeHost | None = None,
     store: MemoryStore | None = None,
+    lease: timedelta = LEASE,
     **options: Any,
 ) -> AsyncIterator[Desk]:
     store, host, clock = store or MemoryStore(), host or FakeHost(), FrozenClock()
-    leases = LeaseKeeper(store, ANN, LEASE, host.live_until, clock)
+    leases = LeaseKeeper(store, ANN, lease, host.live_until, clock)
     settings = {
         "slots": 8,
         "has_memory": lambda: True,
@@ -104,7 +121,7 @@ async def a_desk(
         catalog=FlowCatalog({flow.name: flow}),
         leases=leases,
         wake=asyncio.Event(),
-        lease=LEASE,
+        lease=lease,
         clock=clock,
         **settings,
     )
@@ -198,6 +215,21 @@ async def test_what_ends_makes_room_for_the_next_however_busy_the_processors_are
     async with a_desk(is_busy=lambda: True) as desk:
         for execution in [await desk.submit() for _ in range(3 * FEW)]:
             await desk.until(execution, Status.COMPLETED)
+
+
+async def test_what_was_claimed_too_long_ago_is_not_started() -> None:
+    """This process was frozen between the claim's commit and its answer."""
+    store = LateStore()
+    async with a_desk(store=store, lease=timedelta(milliseconds=20)) as desk:
+        execution = await desk.submit(max_attempts=2)
+        await desk.until(execution, Status.RUNNING)
+        assert store.answer is not None
+        asyncio.get_running_loop().call_later(0.02, store.answer.set_result, store.claimed)
+        await asyncio.wrap_future(store.answer)
+        store.reap(lost=[ANN], limit=1, now=NOW).result()
+        desk.supervisor.wake.set()
+        await desk.until(execution, Status.COMPLETED)
+    assert [run.execution.fence for run in desk.host.runs] == [2]
 
 
 async def test_stopping_kills_what_runs_and_hands_it_back() -> None:

@@ -1,7 +1,6 @@
 """The host's end of one child process."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
@@ -53,13 +52,18 @@ class ChildLink:
         exited: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         return cls(number, reader, writer, kill, exited)
 
-    async def hello(self) -> None:
-        """Wait for its first sign of life, or its end. Called once, by who asked for it."""
+    async def hello(self) -> bool:
+        """Wait for its first sign of life; False when it ended without.
+
+        Called once, by who asked for it.
+        """
         try:
-            with contextlib.suppress(ChildDied):
-                await self._receive()
+            await self._receive()
+        except ChildDied:
+            return False
         finally:
             self._greeted.set()
+        return True
 
     async def ask(self, message: Message, keep: Keep = _keeps_nothing) -> Message:
         """May be called before it said hello.

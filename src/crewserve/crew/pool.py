@@ -94,9 +94,10 @@ class Pool:
         return child
 
     async def _greet(self, child: ChildLink) -> None:
-        await child.hello()
+        lives = await child.hello()
         self._starting = {task for task in self._starting if task is not asyncio.current_task()}
-        await self.refill()
+        if lives:  # else `forget` replaces it
+            await self.refill()
 
     def forget(self, child: ChildLink) -> None:
         """It has ended. One that ended before it was used is replaced, but not in haste."""

@@ -2,7 +2,8 @@
 
 It has one thread, holds no database handle and never emits a CrewAI event, because a copy of a
 process that did hangs for ever. It is also the watchdog of the lease: when the host does not
-prolong the deadline in time, because it hangs, is frozen or lost its database, all children die.
+prolong the deadline in time, because it hangs, is frozen or lost its database, all children die,
+and none is forked before there is another deadline.
 
 Started as ``python -m crewserve.crew.template DESCRIPTOR`` with a ``SOCK_SEQPACKET`` socket.
 """
@@ -47,6 +48,8 @@ class Template:
     """Reading end of a pipe that gets a byte when a child ended."""
     deadline: float = float("inf")
     """``CLOCK_BOOTTIME`` (it goes on while the machine sleeps) at which all children die."""
+    expired: bool = False
+    """It has passed, and the host has not prolonged it."""
     numbers: dict[int, int] = field(default_factory=dict)
     """The host's number of each living child, by pid."""
     ended: list[Message] = field(default_factory=list)
@@ -58,7 +61,7 @@ class Template:
         while True:
             sources: list[int] = [self.control.fileno(), self.wake]
             readable = select.select(sources, [], [], self._timeout())[0]
-            if _boottime() >= self.deadline:
+            if not self.expired and _boottime() >= self.deadline:
                 self._kill_all()
             if self.wake in readable:
                 os.read(self.wake, 4096)
@@ -70,7 +73,7 @@ class Template:
 
     def _timeout(self) -> float | None:
         due = self.report_by if self.ended else float("inf")
-        if self.numbers:
+        if self.numbers and not self.expired:
             due = min(due, self.deadline)
         return None if due == float("inf") else max(0.0, due - _boottime())
 
@@ -81,16 +84,23 @@ class Template:
             return False
         request = wire.decode(packet)
         if "fork" in request:
-            try:
-                self._fork(request["fork"], descriptors[0])
-            except (OSError, IndexError) as error:  # no process, no memory or no descriptor is left
-                sys.stderr.write(f"A process could not be forked: {error}\n")
-                self.control.sendall(wire.encode({"exited": request["fork"], "code": 1}))
+            self._try_to_fork(request["fork"], descriptors)
         elif "kill" in request:
             self._kill(request["kill"])
         else:
-            self.deadline = request["deadline"]
+            self.deadline, self.expired = request["deadline"], False
         return True
+
+    def _try_to_fork(self, number: int, descriptors: list[int]) -> None:
+        try:
+            if not self.expired:
+                self._fork(number, descriptors.pop())
+                return
+        except (OSError, IndexError) as error:  # no process, no memory or no descriptor is left
+            sys.stderr.write(f"A process could not be forked: {error}\n")
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self.control.sendall(wire.encode({"exited": number, "code": 1}))
 
     def _fork(self, number: int, descriptor: int) -> None:
         connection = socket.socket(fileno=descriptor)
@@ -118,7 +128,7 @@ class Template:
 
     def _kill_all(self) -> None:
         kill_at_once(self.numbers)
-        self.deadline = float("inf")
+        self.expired = True
 
     def _end(self) -> None:
         """Without a host nobody may run."""

@@ -38,11 +38,11 @@ class Validator:
         """Start it, learn about the flows, start it again whenever it ends."""
         while True:
             child = await self.template.fork()
-            await child.hello()
-            await self._learn(child)
-            self._child = child
-            await asyncio.shield(child.exited)
-            self._child = None
+            if await child.hello():
+                await self._learn(child)
+                self._child = child
+                await asyncio.shield(child.exited)
+                self._child = None
             await asyncio.sleep(1)
 
     async def _learn(self, child: ChildLink) -> None:

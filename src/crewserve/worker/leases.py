@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import inf
 from typing import Final, NamedTuple
 
 from crewserve.domain.errors import StorageUnavailable
@@ -22,7 +23,13 @@ LIVE_SHARE: Final = 0.9
 """Of the lease, counted from before its renewal: what runs is dead before others may start it."""
 
 
+def boottime() -> float:
+    """Seconds that also pass while the machine sleeps or this process is frozen."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class _Holder(NamedTuple):
+    deadline: float
     on_lost: Callable[[], None]
     on_cancel: Callable[[Cancel], None]
 
@@ -37,23 +44,37 @@ class LeaseKeeper:
     live_until: Callable[[float], None]
     clock: Clock
     _held: dict[Held, _Holder] = field(default_factory=dict)
-    in_doubt: bool = False
-    """The last renewal failed: the watchdog may fire, so nothing new should begin."""
+    _failed: bool = False
+    """The last renewal did."""
+    _told: float = inf
+    """What the watchdog knows: `live_until`."""
     _look: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def in_doubt(self) -> bool:
+        """The watchdog may fire or has fired, so nothing new should begin."""
+        return self._failed or boottime() >= self._told
+
+    def deadline(self) -> float:
+        """When that must be dead whose lease is asked for now, in `boottime`."""
+        return boottime() + LIVE_SHARE * self.lease.total_seconds()
 
     def hold(
         self,
         held: Held,
         *,
+        deadline: float = inf,
         on_lost: Callable[[], None] = lambda: None,
         on_cancel: Callable[[Cancel], None] = lambda _: None,
     ) -> None:
         """From now on renew it.
 
-        *on_lost* is called when it belongs to somebody else, *on_cancel* at each renewal while a
-        cancel is requested.
+        *deadline* is that of its claim, if the watchdog shall keep it. *on_lost* is called when it
+        belongs to somebody else, *on_cancel* at each renewal while a cancel is requested.
         """
-        self._held[held] = _Holder(on_lost, on_cancel)
+        self._held[held] = _Holder(deadline, on_lost, on_cancel)
+        if deadline < self._told:  # a renewal that began after its claim did not include it
+            self._tell(deadline)
 
     def look(self, execution_id: ExecutionId) -> None:
         """Renew at once if that execution is held here: a cancel was requested."""
@@ -75,26 +96,31 @@ class LeaseKeeper:
 
     def _pause(self) -> float:
         pause = self.lease.total_seconds() / RENEWALS_PER_LEASE
-        return min(pause, RETRY_SECONDS) if self.in_doubt else pause
+        return min(pause, RETRY_SECONDS) if self._failed else pause
 
     async def _renew(self) -> None:
-        began = time.clock_gettime(time.CLOCK_BOOTTIME)
-        asked = dict(self._held)
+        deadline, asked = self.deadline(), dict(self._held)
         try:
             kept = await self._kept(list(asked))
         except StorageUnavailable:
             log.error("Leases could not be renewed; what runs is killed when they end")
-            self.in_doubt = True
+            self._failed = True
             return
-        self.in_doubt = False
-        self.live_until(began + LIVE_SHARE * self.lease.total_seconds())
+        self._failed = False
         for held in asked.keys() - kept.keys():
             if self._held.pop(held, None):
                 log.warning("Lost the lease of execution %s", held.id)
                 asked[held].on_lost()
         for held, cancel in kept.items():
-            if cancel is not None and held in self._held:
-                asked[held].on_cancel(cancel)
+            if holder := self._held.get(held):
+                self._held[held] = holder._replace(deadline=deadline)
+                if cancel is not None:
+                    holder.on_cancel(cancel)
+        self._tell(min([deadline, *(one.deadline for one in list(self._held.values()))]))
+
+    def _tell(self, deadline: float) -> None:
+        self._told = deadline
+        self.live_until(deadline)
 
     async def _kept(self, held: list[Held]) -> Mapping[Held, Cancel | None]:
         if not held:

@@ -17,7 +17,7 @@ from crewserve.domain.status import Status
 from crewserve.domain.step import Step
 from crewserve.ports import Clock, ExecutionReader, ExecutionStore, FlowHost, Held, Run
 from crewserve.worker.job import Job, Why
-from crewserve.worker.leases import LeaseKeeper
+from crewserve.worker.leases import LeaseKeeper, boottime
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Supervisor:
         limit = self._uncrowded(limit)
         if limit == 0:
             return False
-        now = self.clock()
+        deadline, now = self.leases.deadline(), self.clock()
         claimed = await asyncio.wrap_future(
             self.store.claim(
                 self.name,
@@ -125,8 +125,11 @@ class Supervisor:
                 now=now,
             )
         )
+        if claimed and boottime() >= deadline:  # this process was frozen meanwhile
+            log.warning("%d claimed executions come too late to be started", len(claimed))
+            return False
         for execution in claimed:
-            self._start(execution)
+            self._start(execution, deadline)
         return len(claimed) == limit
 
     def _uncrowded(self, limit: int) -> int:
@@ -137,12 +140,17 @@ class Supervisor:
         idle = asyncio.get_running_loop().time() - self._last_start
         return min(limit, max(FEW - len(self._running), int(idle >= BUSY_SECONDS)))
 
-    def _start(self, execution: Execution) -> None:
+    def _start(self, execution: Execution, deadline: float) -> None:
         self._last_start = asyncio.get_running_loop().time()
         job = Job(self.catalog.specs[execution.flow], execution, self.host)
         task = asyncio.create_task(self._attempt(job), name=f"attempt-{execution.id}")
         self._running[job] = task
-        self.leases.hold(job.held, on_lost=lambda: job.kill(Why.LOST), on_cancel=job.cancel)
+        self.leases.hold(
+            job.held,
+            deadline=deadline,
+            on_lost=lambda: job.kill(Why.LOST),
+            on_cancel=job.cancel,
+        )
         task.add_done_callback(lambda _: self._ended(job))
 
     def _ended(self, job: Job) -> None:
