@@ -245,6 +245,10 @@ class FlowHost(Protocol):
         """Let running processes live until this second of ``CLOCK_BOOTTIME``; then kill them."""
         ...
 
+    async def close(self) -> None:
+        """Kill all that runs, within seconds, and run nothing more. May be called twice."""
+        ...
+
 
 class ExecutionFiles(Protocol):
     """Each execution's own folder."""

@@ -1,9 +1,10 @@
-"""A server that was frozen for longer than its lease has lost its work and writes nothing of it."""
+"""Processes that are frozen: for a while, and for good."""
 
 import os
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,40 @@ def test_the_template_of_a_frozen_server_kills_what_runs_before_the_lease_ends(
         assert ends(diary) == {"one": 1, "two": 1, "three": 1}
         check_that_it_goes_on(first, diary, gate)
         assert recorded(first, execution) == before
+
+
+def test_a_template_that_is_frozen_for_good_is_replaced(
+    tmp_path: Path, diary: Path, gate: Path
+) -> None:
+    with running(COMMAND, tmp_path) as server:
+        execution = stuck_at_the_gate(server, diary, gate)
+        child, template = server.child_of(execution), server.template()
+        assert template is not None
+        send(signal.SIGSTOP, template)
+        eventually(lambda: not is_alive(template), what="the template is given up")
+        eventually(lambda: not is_alive(child), within=5, what="its children die with it")
+        gate.touch()
+        found = server.wait_for_end(execution)
+        assert (found["status"], found["result"]) == ("completed", 3)
+        assert [one["code"] for one in found["attempts"]] == ["worker_lost", None]
+        assert ends(diary) == {"one": 1, "two": 1, "three": 1}
+        check_that_it_goes_on(server, diary, gate)
+
+
+def test_a_server_stops_in_time_although_its_template_is_frozen(
+    tmp_path: Path, diary: Path, gate: Path
+) -> None:
+    start = partial(running, COMMAND, tmp_path, variables={"CREWSERVE_DRAIN_SECONDS": "0"})
+    with start() as server:
+        execution = stuck_at_the_gate(server, diary, gate)
+        template = server.template()
+        assert template is not None
+        send(signal.SIGSTOP, template)
+        server.stop(within=15)
+        assert not server.processes()
+    with start() as server:
+        [attempt, *_] = server.get(execution)["attempts"]
+        assert attempt["outcome"] == "handed_back"
 
 
 def check_that_it_goes_on(server: Server, diary: Path, gate: Path) -> None:

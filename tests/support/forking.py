@@ -33,14 +33,7 @@ class Forks:
     def start(cls, owner: str) -> "Forks":
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-m", "tests.support.forking", str(theirs.fileno())]
-            paths = os.pathsep.join((str(REPOSITORY / "src"), str(REPOSITORY)))
-            process = subprocess.Popen(
-                command,
-                env={**os.environ, "PYTHONPATH": paths, processes.OWNER: owner},
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            process = subprocess.Popen(command(theirs), **options(theirs, owner))
         ours.settimeout(20)
         assert "ready" in wire.decode(ours.recv(wire.MAX_PACKET))
         return cls(process, ours)
@@ -77,6 +70,21 @@ class Forks:
         """As the end of a host does."""
         self.control.close()
         self.process.wait(10)
+
+
+def command(control: socket.socket) -> list[str]:
+    """How to start such a template."""
+    return [sys.executable, "-m", "tests.support.forking", str(control.fileno())]
+
+
+def options(control: socket.socket, owner: str) -> dict[str, Any]:
+    """With which options of `subprocess`."""
+    paths = os.pathsep.join((str(REPOSITORY / "src"), str(REPOSITORY)))
+    return {
+        "env": {**os.environ, "PYTHONPATH": paths, processes.OWNER: owner},
+        "pass_fds": [control.fileno()],
+        "start_new_session": True,
+    }
 
 
 def _main(connection: socket.socket, parent: int) -> NoReturn:

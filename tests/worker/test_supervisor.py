@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from crewserve.application.catalog import FlowCatalog
@@ -21,6 +22,7 @@ from crewserve.ports import Finished, Outcome, Run, Stopped
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_step, an_execution
 from crewserve.testing.fakes import FakeHost, FrozenClock
+from crewserve.worker import supervisor as supervising
 from crewserve.worker.leases import LeaseKeeper
 from crewserve.worker.supervisor import FEW, Supervisor
 
@@ -362,6 +364,26 @@ async def test_what_ends_within_the_drain_time_is_not_handed_back() -> None:
         host.finish.set()
         await desk.until(execution, Status.COMPLETED)
     assert (await desk.store.get(late.id)).status is Status.PENDING
+
+
+async def test_what_cannot_be_killed_is_killed_with_the_whole_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervising, "KILL_SECONDS", 0.01)
+
+    class Frozen(FakeHost):
+        async def run(self, run: Run) -> Outcome:
+            try:
+                return await super().run(run)
+            except asyncio.CancelledError:
+                await self.closed.wait()
+                raise
+
+    host = Frozen()
+    host.finish.clear()
+    async with a_desk(host=host) as desk:
+        execution = await desk.begun()
+    assert (await desk.store.get(execution.id)).status is Status.PENDING
 
 
 async def test_hurrying_ends_the_drain() -> None:

@@ -71,7 +71,7 @@ class ForkingHost:
         self._keeper = asyncio.create_task(self._keep_running(), name="template-keeper")
 
     async def close(self) -> None:
-        """End the template and with it all children."""
+        """See `FlowHost`."""
         if self._keeper is not None:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
@@ -204,13 +204,14 @@ class ForkingHost:
             async with asyncio.TaskGroup() as group:
                 tidy = group.create_task(_tidy(pool), name="pool-tidy")
                 checker = group.create_task(validator.keep_running(), name="validator")
+                watcher = group.create_task(template.watch(), name="template-watcher")
                 self._pool, self._validator = pool, validator
                 if self._deadline is not None:
                     template.live_until(self._deadline)
                 await pool.refill()
                 await template.listen()
-                tidy.cancel()
-                checker.cancel()
+                for task in (tidy, checker, watcher):
+                    task.cancel()
         finally:
             self._pool = self._validator = None
             pool.close()
@@ -220,6 +221,7 @@ class ForkingHost:
         """When it returns, nothing runs that a flow had started."""
         await template.close()
         await asyncio.to_thread(kill_strays, self.plan.environment[OWNER])
+        template.bury_all()
 
     def _child_ended(self, child: ChildLink) -> None:
         if self._pool is not None:

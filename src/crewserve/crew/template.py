@@ -87,6 +87,8 @@ class Template:
             self._try_to_fork(request["fork"], descriptors)
         elif "kill" in request:
             self._kill(request["kill"])
+        elif "ping" in request:
+            self.control.sendall(wire.encode({"pong": True}))
         else:
             self.deadline, self.expired = request["deadline"], False
         return True

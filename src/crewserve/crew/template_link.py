@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,12 +17,18 @@ from crewserve.crew.wire import Message
 
 log = logging.getLogger(__name__)
 
+LOAD_SECONDS: Final = 600.0
+"""Longer than any flow takes to import."""
+
+PING_SECONDS: Final = 2.0
+PATIENCE: Final = 8
+"""Pings without an answer. An answer may take seconds on a machine with hundreds of busy flows."""
 
 CLOSE_SECONDS: Final = 2.0
 
 
 class TemplateDied(Exception):
-    """The template process ended before it was ready; its log says why."""
+    """The template process was never ready; its log says why."""
 
 
 class UnfitModules(Exception):
@@ -42,6 +49,8 @@ class TemplateLink:
     """Living children by number."""
     on_exit: Callable[[ChildLink], None]
     _last_number: int = 0
+    _answered: bool = False
+    """Since the last ping."""
 
     @classmethod
     async def start(
@@ -82,7 +91,11 @@ class TemplateLink:
     async def _load(self, request: Message) -> None:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self.control, wire.encode(request))
-        packet = await self._receive()
+        try:
+            async with asyncio.timeout(LOAD_SECONDS):
+                packet = await self._receive()
+        except TimeoutError:
+            raise TemplateDied(f"The flows did not load within {LOAD_SECONDS:g} s") from None
         if not packet:
             raise TemplateDied("The template process ended while it was loading")
         if "unfit" in packet:
@@ -90,11 +103,29 @@ class TemplateLink:
         log.info("The template process is ready after %.1f s", packet["ready"])
 
     async def listen(self) -> None:
-        """Note the ends of children until the template itself ends."""
+        """Note what it says until it ends."""
         while packet := await self._receive():
-            child = self.children.pop(packet["exited"], None)
-            if child is not None:
+            if "pong" in packet:
+                self._answered = True
+            elif child := self.children.pop(packet["exited"], None):
                 self._bury(child, packet["code"])
+
+    async def watch(self) -> None:
+        """Kill it when it answers no more, as one that was stopped for good.
+
+        Pings are counted, not seconds: this process may have been frozen itself.
+        """
+        missed = 0
+        while missed < PATIENCE:
+            self._answered = False
+            self._send({"ping": True})
+            await asyncio.sleep(PING_SECONDS)
+            missed = 0 if self._answered else missed + 1
+        log.error("The template process has not answered for %g s", PATIENCE * PING_SECONDS)
+        self.kill()
+
+    def bury_all(self) -> None:
+        """Its children ended with it: to be called when nothing of them is left."""
         for child in list(self.children.values()):
             self._bury(child, None)
         self.children.clear()
@@ -149,10 +180,14 @@ class TemplateLink:
     async def close(self) -> None:
         """Have it kill all that its children started, then end; kill it if it does not."""
         self.control.close()
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.process.wait()
-        except TimeoutError:
+        if not await self._ended():
             log.warning("The template process does not end by itself")
             self.kill()
-            await self.process.wait()
+            if not await self._ended():
+                log.error("The template process %d cannot be killed", self.process.pid)
+
+    async def _ended(self) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.process.wait()
+        return self.process.returncode is not None

@@ -40,6 +40,7 @@ class FakeHost:
     stopped: list[Held] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.finish.set()
@@ -69,6 +70,10 @@ class FakeHost:
     def live_until(self, boottime: float) -> None:
         """See `FlowHost`."""
         self.deadlines.append(boottime)
+
+    async def close(self) -> None:
+        """See `FlowHost`."""
+        self.closed.set()
 
 
 @dataclass(slots=True)

@@ -35,6 +35,10 @@ keep others from beginning."""
 
 LOOK_SECONDS: Final = 0.05
 """Until it is asked again whether they are."""
+
+KILL_SECONDS: Final = 5.0
+"""At the end of the drain. What takes longer to die is killed with all its surroundings."""
+
 RETRY_SECONDS: Final = 1.0
 
 
@@ -98,6 +102,9 @@ class Supervisor:
         self._hurry.set()
         for job in self._running:
             job.kill(Why.HANDED_BACK)
+        if self._running and (await asyncio.wait(self._running.values(), timeout=KILL_SECONDS))[1]:
+            log.error("%d executions cannot be stopped one by one", len(self._running))
+            await self.host.close()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _idle_or_hurried(self) -> None:
