@@ -27,3 +27,11 @@ def empty_postgres_url(postgres_server: str) -> Iterator[str]:
     name = postgres.new_name()
     yield postgres.create_database(name, on=postgres_server)
     postgres.drop_database(name, on=postgres_server)
+
+
+@pytest.fixture
+def latin_postgres_url(postgres_server: str) -> Iterator[str]:
+    """One whose encoding lacks most characters."""
+    name = postgres.new_name()
+    yield postgres.create_database(name, on=postgres_server, encoding="LATIN1")
+    postgres.drop_database(name, on=postgres_server)

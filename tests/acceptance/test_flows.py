@@ -27,6 +27,7 @@ IN_MODULE = (
 IN_FILE = (
     "Raising",
     "RaisingOddly",
+    "Huge",
     "ClosingAll",
     "SelfKilling",
     "Gated",
@@ -155,6 +156,13 @@ def test_an_error_that_is_not_unicode_stays_the_flows_error(server: Server) -> N
     assert found["error_details"]["code"] == "flow_error"
     assert found["error_details"]["type"] == "FileNotFoundError"
     assert found["error"].startswith("caf")
+
+
+def test_a_result_that_nobody_can_read_is_told_at_once(server: Server) -> None:
+    found = server.run("huge")
+    assert (found["status"], found["error_details"]["code"]) == ("failed", "invalid_output")
+    assert found["error"].startswith("The result cannot be read: Exceeds the limit (4300 digits)")
+    assert len(found["attempts"]) == 1
 
 
 def test_a_flow_that_closes_its_line_to_the_server_still_ends(server: Server) -> None:

@@ -9,7 +9,8 @@ from tests.support import postgres
 from tests.support.servers import FLOWS, Server, crewserve_serve, run_api, run_to_end, running
 from tests.support.waiting import eventually
 
-COMMAND = crewserve_serve(f"{FLOWS}/trouble.py:Sleeping", f"{FLOWS}/shapes.py:Routed")
+TROUBLE = FLOWS / "trouble.py"
+COMMAND = crewserve_serve(f"{TROUBLE}:Sleeping", f"{TROUBLE}:Foreign", f"{FLOWS}/shapes.py:Routed")
 VARIABLE = "CREWSERVE_DATABASE_URL"
 
 
@@ -45,6 +46,24 @@ def test_executions_outlive_a_crash_of_the_database(tmp_path: Path) -> None:
         database.start()
         assert server.wait_for_end(execution)["status"] == "completed"
         assert server.run("routed")["status"] == "completed"
+
+
+def test_what_its_encoding_lacks_ends_an_execution_truthfully(
+    tmp_path: Path, latin_postgres_url: str
+) -> None:
+    settings = {VARIABLE: latin_postgres_url}
+    with running(COMMAND, tmp_path, variables=settings) as server:
+        server.wait_for_flows()
+        found = server.run("foreign")
+        assert (found["status"], found["error"]) == ("failed", r"no \U0001f370 is left")
+        assert (found["error_details"]["code"], len(found["attempts"])) == ("flow_error", 1)
+        url = f"/api/v1/executions/{found['execution_id']}/steps"
+        [step] = server.client.get(url).json()["steps"]
+        assert step["problem"].startswith("It cannot be stored: character with byte sequence")
+        pending = server.execute("sleeping", seconds=600)
+        reason = {"reason": "\N{SHORTCAKE}"}
+        answer = server.client.post(f"/api/v1/executions/{pending}/cancel", json=reason)
+        assert (answer.status_code, answer.json()["code"]) == (422, "value_refused")
 
 
 @pytest.mark.parametrize(

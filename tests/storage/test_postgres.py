@@ -15,11 +15,12 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event, text
 
-from crewserve.domain.errors import StorageUnavailable
-from crewserve.domain.execution import CancelRequested, Driver, HandedBack
+from crewserve.domain.errors import StorageUnavailable, ValueRefused
+from crewserve.domain.execution import CancelRequested, Driver, HandedBack, Raised
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
+from crewserve.ports import ExecutionQuery
 from crewserve.storage.database import Database, DatabaseUnusable, open_database
 from crewserve.storage.listener import PostgresListener
 from crewserve.storage.postgres import WrongDatabaseUrl, connect_arguments, parse_url
@@ -298,6 +299,21 @@ class TestText:
             ("b", 1e300),
             ("a", "\0\ud800"),
         ]
+
+    async def test_what_the_encoding_of_a_database_lacks_is_told_apart(
+        self, latin_postgres_url: str
+    ) -> None:
+        with connected(latin_postgres_url) as host:
+            host.database.migrate()
+            running = an_execution(Status.RUNNING, inputs={"topic": "\N{SHORTCAKE}"})
+            await asyncio.wrap_future(host.store.add(running))
+            failure = Failure(code=FailureCode.FLOW_ERROR, message="no \N{SHORTCAKE} left")
+            change = host.store.change(running.id, Raised(failure), now=NOW)
+            with pytest.raises(ValueRefused, match="no equivalent in encoding"):
+                await asyncio.wrap_future(change)
+            with pytest.raises(ValueRefused):
+                await host.reader.page(ExecutionQuery(flow=FlowName("\N{SHORTCAKE}")))
+            assert await host.reader.get(running.id) == running
 
     async def test_times_are_utc_wherever_the_server_is(self, postgres_url: str) -> None:
         with psycopg.connect(postgres_url, autocommit=True) as connection:

@@ -1,12 +1,14 @@
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
-from crewserve.domain.errors import StorageUnavailable
+from crewserve.domain.errors import StorageUnavailable, ValueRefused
 from crewserve.storage.sqlite import open_sqlite, open_sqlite_for_writing
 from crewserve.storage.writer import Writer
 
@@ -65,6 +67,18 @@ def test_a_database_error_is_told_as_unavailable_storage(writer: Writer) -> None
     with pytest.raises(StorageUnavailable) as caught:
         writer.submit(lambda c: c.execute(text("insert into missing values (1)"))).result(10)
     assert "missing" in str(caught.value.__cause__)
+
+
+def test_a_value_that_the_database_never_takes_is_told_apart(writer: Writer) -> None:
+    def insert_too_much(connection: Connection) -> None:
+        database: Any = connection.connection.driver_connection
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+        connection.execute(text("insert into t values (:value)"), {"value": "x" * 2000})
+
+    other = writer.submit(insert(1))
+    with pytest.raises(ValueRefused, match="too big"):
+        writer.submit(insert_too_much).result(10)
+    other.result(10)
 
 
 def test_closing_commits_what_was_asked_for_and_refuses_the_rest(writer: Writer) -> None:

@@ -149,9 +149,12 @@ def url_of(database: str, *, on: str) -> str:
     return f"{head.rpartition('/')[0]}/{database}" + (f"?{query}" if query else "")
 
 
-def create_database(name: str, *, on: str, template: str = "template0") -> str:
+def create_database(
+    name: str, *, on: str, template: str = "template0", encoding: str = "UTF8"
+) -> str:
     """Returns its URL."""
-    _execute(on, f'create database "{name}" template "{template}"')
+    told = f"encoding '{encoding}' locale 'C'" if encoding != "UTF8" else ""
+    _execute(on, f'create database "{name}" template "{template}" {told}')
     return url_of(name, on=on)
 
 

@@ -22,6 +22,7 @@ from crewserve.ports import Finished, Outcome, Run, Stopped
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_step, an_execution
 from crewserve.testing.fakes import FakeHost, FrozenClock
+from crewserve.testing.refusals import with_no_json
 from crewserve.worker import supervisor as supervising
 from crewserve.worker.leases import LeaseKeeper
 from crewserve.worker.supervisor import FEW, Supervisor
@@ -419,13 +420,38 @@ async def test_a_second_reason_to_kill_does_not_cut_off_the_wait_for_the_process
         await desk.until(execution, Status.CANCELLED)
 
 
-async def test_a_result_that_no_database_takes_is_an_invalid_output() -> None:
+@pytest.mark.parametrize("value", [float("nan"), "\ud800", 10**5000], ids=["NaN", "half", "huge"])
+async def test_a_result_model_that_makes_no_json_is_an_invalid_output(value: Any) -> None:
     class Measured(BaseModel):
-        value: float
+        value: float | Any
 
     spec = flow_router("m:PoemFlow", result=Measured).flow
-    host = FakeHost(outcome=Finished({"value": float("nan")}, None))
+    host = FakeHost(outcome=Finished({"value": value}, None))
     async with a_desk(replace(POEM, shape_result=spec.shape_result), host) as desk:
         failed = await desk.until(await desk.submit(), Status.FAILED)
     assert failed.failure is not None
     assert failed.failure.code is FailureCode.INVALID_OUTPUT
+
+
+@with_no_json
+async def test_a_result_that_no_database_takes_fails_and_says_so(value: Any) -> None:
+    host = FakeHost(outcome=Finished({}, value))
+    async with a_desk(host=host) as desk:
+        failed = await desk.until(await desk.submit(max_attempts=3), Status.FAILED)
+        [attempt] = await desk.store.attempts(failed.id)
+    assert failed.failure is not None
+    assert failed.failure.code is FailureCode.INVALID_OUTPUT
+    assert failed.failure.message.startswith("The flow's result cannot be stored: ")
+    assert (attempt.outcome, attempt.error) == ("failed", failed.failure.message)
+
+
+async def test_a_step_that_no_database_takes_is_listed_with_its_problem() -> None:
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        execution = await desk.begun()
+        await host.runs[0].record(a_step(result=float("nan")))
+        [step] = await desk.store.steps(execution.id)
+        host.finish.set()
+        await desk.until(execution, Status.COMPLETED)
+    assert (step.name, step.result, step.state) == ("step_1", None, None)
+    assert (step.problem or "").startswith("It cannot be stored: Out of range float")

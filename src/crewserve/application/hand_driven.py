@@ -4,13 +4,15 @@ They are recorded and monitored like any other, but no supervisor claims them: t
 created one holds its lease, and when that process dies the reaper ends it as `worker_lost`.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from crewserve.domain.errors import ExecutionNotFound
+from crewserve.application.refused import event_instead
+from crewserve.domain.errors import ExecutionNotFound, ValueRefused
 from crewserve.domain.execution import Claimed, Driver, Event, Execution, Raised, Returned
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
@@ -47,6 +49,8 @@ class HandDriven:
     clock: Clock
 
     def create(self, flow: FlowName, inputs: Mapping[str, Any]) -> ExecutionId:
+        """Raises: ValueRefused, when *inputs* are no JSON."""
+        _check_json(inputs)
         now = self.clock()
         execution = Execution(
             id=self.new_id(),
@@ -80,11 +84,21 @@ class HandDriven:
         """
         before = self.store.current(ExecutionId(UUID(execution_id))).result()
         for event in self._events(before, status, result, error):
-            after = self.store.change(before.id, event, now=self.clock()).result()
+            after = self._changed(before.id, event)
             self.release(Held(before.id, before.fence))
             if not after.status.is_terminal:
                 self.hold(Held(after.id, after.fence))
             before = after
+
+    def _changed(self, execution_id: ExecutionId, event: Event) -> Execution:
+        """A result that cannot be stored ends it as a failure."""
+        try:
+            if isinstance(event, Returned):
+                _check_json(event.result)
+            return self.store.change(execution_id, event, now=self.clock()).result()
+        except ValueRefused as refusal:
+            instead = event_instead(event, refusal)
+            return self.store.change(execution_id, instead, now=self.clock()).result()
 
     def _events(
         self, before: Execution, status: Status, result: Any, error: str | None
@@ -101,6 +115,14 @@ class HandDriven:
                 return [Raised(Failure(code=FailureCode.FLOW_ERROR, message=message))]
             case _:
                 raise ValueError(f"A hand-driven execution cannot be set to {status}")
+
+
+def _check_json(value: Any) -> None:
+    """Half characters are refused too: no answer could show them."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueRefused(str(error)) from error
 
 
 def _record(execution: Execution) -> ExecutionRecord:

@@ -20,8 +20,16 @@ async def _keeps_nothing(_: Message) -> bool:
     return True
 
 
-class ChildDied(Exception):
-    """The process ended without an answer. Its text is a sentence for the execution's owner."""
+class NoAnswer(Exception):
+    """A child did not say what it was asked. The text is a sentence for the execution's owner."""
+
+
+class Unreadable(NoAnswer):
+    """It said something that Python refuses to read, such as a number of 5,000 digits."""
+
+
+class ChildDied(NoAnswer):
+    """The process ended."""
 
     def __init__(self, code: int | None) -> None:
         super().__init__(f"The process of this execution {_how(code)}")
@@ -71,7 +79,7 @@ class ChildLink:
         *keep* is called with each step that ends meanwhile; the child goes on when it returns. All
         are kept before the answer is given.
 
-        Raises: ChildDied.
+        Raises: NoAnswer.
         """
         self.writer.write(wire.encode(message))
         await self._greeted.wait()
@@ -109,7 +117,12 @@ class ChildLink:
         if not line.endswith(b"\n"):
             self.kill(self)  # it may live on without the connection: flows can close anything
             raise ChildDied(await asyncio.shield(self.exited))
-        return wire.decode(line)
+        try:
+            return wire.decode(line)
+        except ValueError as error:
+            raise Unreadable(
+                f"The result cannot be read: {str(error).partition(';')[0]}"
+            ) from error
 
     def close(self) -> None:
         """Let it end: it leaves when there is nothing more to read."""

@@ -67,8 +67,8 @@ def storage_folder() -> str | None:
 
 
 def redacted(text: str) -> str:
-    """*text* without secrets, and without half characters, which no JSON can carry."""
-    return redact(text, secrets()).encode(errors="backslashreplace").decode()
+    """*text* without the secrets of this environment."""
+    return redact(text, secrets())
 
 
 def secrets() -> list[str]:

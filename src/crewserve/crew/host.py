@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from crewserve.crew.child_link import ChildDied, ChildLink
+from crewserve.crew.child_link import ChildDied, ChildLink, Unreadable
 from crewserve.crew.pool import Pool
 from crewserve.crew.processes import OWNER, kill_strays
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
@@ -103,6 +103,9 @@ class ForkingHost:
             answer = await child.ask(self._assignment(run), lambda raw: _keep(run, raw))
         except ChildDied as death:
             return Failure(code=FailureCode.WORKER_LOST, message=str(death))
+        except Unreadable as error:
+            await _gone(child, pool)
+            return Failure(code=FailureCode.INVALID_OUTPUT, message=str(error))
         except BaseException:  # cancelled, or a defect: whatever it is, nothing of it runs on
             await _gone(child, pool)
             raise

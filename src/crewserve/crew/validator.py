@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from crewserve.crew.child_link import ChildDied, ChildLink
+from crewserve.crew.child_link import ChildDied, ChildLink, NoAnswer
 from crewserve.crew.template_link import TemplateLink
 from crewserve.crew.wire import Message
 from crewserve.domain.errors import FieldError, FlowUnavailable, NotReady
@@ -50,7 +50,7 @@ class Validator:
         try:
             async with asyncio.timeout(DESCRIBE_SECONDS):
                 answer = await child.ask({"describe": refs})
-        except (ChildDied, TimeoutError) as error:
+        except (NoAnswer, TimeoutError) as error:
             log.error("The flows cannot be described: %s", str(error) or "it takes too long")
             self.template.end(child)
             return
@@ -74,7 +74,7 @@ class Validator:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     answer = await child.ask({"validate": flow.ref, "inputs": inputs})
-            except (ChildDied, TimeoutError) as error:
+            except (NoAnswer, TimeoutError) as error:
                 self._child = None
                 self.template.end(child)
                 how = "crashed" if isinstance(error, ChildDied) else "takes too long"

@@ -16,6 +16,7 @@
   x KeyMismatch
   x NotReady
   x StorageUnavailable
+  x ValueRefused
 
 HTTP codes are not decided here: see ``http/problems.py``.
 """
@@ -200,3 +201,13 @@ class StorageUnavailable(CrewserveError):
 
     def __init__(self) -> None:
         super().__init__("The database cannot be used now; nothing was stored")
+
+
+class ValueRefused(CrewserveError):
+    """The database can never hold that value, so asking again is of no use."""
+
+    code = "value_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The database cannot hold this: {reason}")
+        self.reason = reason

@@ -17,7 +17,11 @@ _CREDENTIALS: Final = re.compile(
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """*text* without any of *secrets* and without whatever looks like a credential."""
+    """*text* without any of *secrets* and without whatever looks like a credential.
+
+    Half characters, which no answer can carry, are spelt out.
+    """
+    text = text.encode(errors="backslashreplace").decode()
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return _CREDENTIALS.sub(lambda found: (found[1] or "") + REDACTED, text)

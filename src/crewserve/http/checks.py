@@ -10,13 +10,21 @@ from crewserve.domain.errors import FieldError, InvalidInputs
 
 
 def check_json(inputs: Mapping[str, Any]) -> None:
-    """Refuse what Python's parser lets through but nobody could send on.
+    """Refuse what Python's parser lets through but nobody could send on. Raises: InvalidInputs."""
+    try:
+        check_sendable(inputs)
+    except ValueError as error:
+        message = f"The inputs cannot be sent on as JSON: {error}"
+        raise InvalidInputs([FieldError("", message, "json_invalid")]) from error
 
-    That is NaN and infinities, half characters (lone surrogates), and very deep nesting.
+
+def check_sendable(value: Any) -> None:
+    """NaN, infinities, half characters and huge numbers are not, nor is what is nested very deep.
+
+    Raises ValueError.
     """
     try:
-        json.dumps(inputs, allow_nan=False)
-        to_json(inputs)
+        json.dumps(value, allow_nan=False)
+        to_json(value)
     except (ValueError, RecursionError) as error:
-        message = f"The inputs cannot be sent on as JSON: {str(error).partition(chr(10))[0]}"
-        raise InvalidInputs([FieldError("", message, "json_invalid")]) from error
+        raise ValueError(str(error).partition("\n")[0]) from error

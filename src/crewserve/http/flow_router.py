@@ -15,7 +15,7 @@ from crewserve.domain.flow import CheckInputs, FlowSpec
 from crewserve.domain.ids import ExecutionId, FlowName, name_of, title_of
 from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.http.answers import json_answer
-from crewserve.http.checks import check_json
+from crewserve.http.checks import check_json, check_sendable
 from crewserve.http.deps import StateDep, state_of
 from crewserve.http.idempotency import OPENAPI, key_of, started_answer
 from crewserve.http.problems import responses
@@ -104,7 +104,7 @@ def _shape(result: type[BaseModel]) -> Callable[[Mapping[str, Any]], Any]:
             found = error.errors(include_input=False, include_context=False)
             wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
             raise ValueError("; ".join(wrong)) from None
-        json.dumps(shaped, allow_nan=False)  # raises ValueError; no database takes NaN
+        check_sendable(shaped)
         return shaped
 
     return shape

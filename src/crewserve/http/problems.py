@@ -33,6 +33,7 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.StepNotFound: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ValueRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 UNREADABLE: Final = "There was an error parsing the body"
@@ -124,7 +125,8 @@ async def _http(request: Request, error: Exception) -> Response:
         detail = f"There is nothing at {request.url.path}; /docs lists what there is"
     headers = dict(error.headers or {})
     if detail == UNREADABLE:
-        code, detail = "malformed_json", "The body is no JSON: not UTF-8, or nested too deeply"
+        code = "malformed_json"
+        detail = "The body is not UTF-8, nested too deeply, or has a number of over 4,300 digits"
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
         detail = f"{request.method} is not possible here; possible are: {headers['Allow']}"

@@ -28,6 +28,7 @@ from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.ports import ExecutionQuery, Held, ended_attempt, lease_lost_reason
+from crewserve.storage.types import encode_json
 
 T = TypeVar("T")
 
@@ -76,6 +77,7 @@ class MemoryStore:
             row = self._rows.get(held.id)
             if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
                 raise StaleExecution(held.id)
+            _check(step.result, step.state)
             kept = {
                 position: (fence, one)
                 for position, (fence, one) in self._steps[held.id].items()
@@ -180,6 +182,7 @@ class MemoryStore:
         return written
 
     def _add(self, row: Execution, steps: Sequence[Step]) -> None:
+        _check(row.inputs, row.result, *((step.result, step.state) for step in steps))
         self._rows[row.id] = row
         self._steps[row.id] = {step.position: (0, step) for step in steps}
 
@@ -197,6 +200,7 @@ class MemoryStore:
 
     def _apply(self, before: Execution, event: Event, now: datetime) -> Execution:
         after = apply(before, event, now=now)
+        _check(after.result)
         if isinstance(event, Claimed):
             self._attempts[Held(after.id, after.fence)] = Attempt(
                 number=after.attempt, fence=after.fence, worker=event.owner, started_at=now
@@ -215,6 +219,11 @@ class MemoryStore:
         except CrewserveError as error:
             future.set_exception(error)
         return future
+
+
+def _check(*values: object) -> None:
+    """Raises: ValueRefused, for what no database would hold."""
+    encode_json(values)
 
 
 def _is_claimable(row: Execution, flows: Collection[FlowName], now: datetime) -> bool:

@@ -1,8 +1,6 @@
 """Opening a PostgreSQL database."""
 
-import json
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final
 
 from psycopg import Connection
@@ -12,6 +10,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from crewserve.storage.sql_reader import READERS
+from crewserve.storage.types import encode_json
 
 _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _SESSION: Final = {
@@ -86,7 +85,7 @@ def _open(arguments: Mapping[str, Any], **options: Any) -> Engine:
         connect_args=dict(arguments),
         paramstyle="format",  # positional: see `Prepared`
         use_native_hstore=False,  # else it asks the server for a type that we do not use
-        json_serializer=partial(json.dumps, separators=(",", ":")),
+        json_serializer=encode_json,
         hide_parameters=True,
         max_overflow=0,
         **options,

@@ -22,7 +22,7 @@ from crewserve.storage import keys
 from crewserve.storage.mapping import to_attempt, to_execution, to_step
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import attempts, executions, steps
-from crewserve.storage.telling import told
+from crewserve.storage.telling import error_of, told
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,13 @@ READERS: Final = 8
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Tell whatever the database says as `StorageUnavailable`."""
+    """Tell whatever the database says as one of our own errors."""
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
         log.error("The database refused a read: %s", told(error))
-        raise StorageUnavailable from error
+        shown = error_of(error) if isinstance(error, DBAPIError) else StorageUnavailable()
+        raise shown from error
 
 
 class _ByKey:

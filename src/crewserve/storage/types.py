@@ -1,14 +1,29 @@
 """Column types that mean the same on every database."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from crewserve.domain.errors import ValueRefused
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+_dumps: Final[Callable[[Any], str]] = partial(json.dumps, separators=(",", ":"), allow_nan=False)
+
+
+def encode_json(value: Any) -> str:
+    """As it is kept. Raises: ValueRefused."""
+    try:
+        return _dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueRefused(str(error)) from error
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -50,7 +65,7 @@ class JsonValue(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None or dialect.name != "sqlite":
             return value
-        return json.dumps(value, separators=(",", ":"))
+        return encode_json(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         return value if value is None or dialect.name != "sqlite" else json.loads(value)

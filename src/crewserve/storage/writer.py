@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from crewserve.domain.errors import CrewserveError, StorageUnavailable
-from crewserve.storage.telling import told
+from crewserve.storage.telling import error_of, told
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ def _shown(error: Exception) -> Exception:
         return error
     if isinstance(error, DBAPIError):
         log.error("The database refused a write: %s", told(error))
-        unavailable = StorageUnavailable()
-        unavailable.__cause__ = error
-        return unavailable
+        shown = error_of(error)
+        shown.__cause__ = error
+        return shown
     return error

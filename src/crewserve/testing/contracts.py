@@ -34,6 +34,7 @@ from crewserve.ports import (
 )
 from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execution
 from crewserve.testing.idempotency import IdempotencyContract
+from crewserve.testing.refusals import RefusalContract
 from crewserve.testing.stores import Store, done
 
 POEM = FlowName("poem_flow")
@@ -381,6 +382,7 @@ class StoreContract(
     ReadingContract,
     HistoryContract,
     IdempotencyContract,
+    RefusalContract,
 ):
     """All of it."""
 

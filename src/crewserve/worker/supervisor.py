@@ -10,7 +10,8 @@ from functools import partial
 from typing import Final
 
 from crewserve.application.catalog import FlowCatalog
-from crewserve.domain.errors import StaleExecution, StorageUnavailable
+from crewserve.application.refused import event_instead, step_instead
+from crewserve.domain.errors import StaleExecution, StorageUnavailable, ValueRefused
 from crewserve.domain.execution import Event, Execution
 from crewserve.domain.ids import WorkerName
 from crewserve.domain.status import Status
@@ -181,6 +182,13 @@ class Supervisor:
 
     async def _keep_step(self, held: Held, step: Step, *, replaces: bool) -> None:
         """Raises: StaleExecution."""
+        try:
+            await self._write_step(held, step, replaces=replaces)
+        except ValueRefused as refusal:
+            log.warning("Step %s of execution %s: %s", step.name, held.id, refusal)
+            await self._write_step(held, step_instead(step, refusal), replaces=replaces)
+
+    async def _write_step(self, held: Held, step: Step, *, replaces: bool) -> None:
         while True:
             try:
                 await asyncio.wrap_future(self.store.record(held, step, replaces=replaces))
@@ -190,7 +198,14 @@ class Supervisor:
                 return
 
     async def _record(self, held: Held, event: Event) -> None:
-        """Write it, however long the database is away.
+        try:
+            await self._write(held, event)
+        except ValueRefused as refusal:
+            log.warning("The end of execution %s: %s", held.id, refusal)
+            await self._write(held, event_instead(event, refusal))
+
+    async def _write(self, held: Held, event: Event) -> None:
+        """However long the database is away.
 
         A lost lease or the end of the drain ends the wait; then the reaper decides.
         """

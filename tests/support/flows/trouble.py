@@ -28,6 +28,27 @@ class RaisingOddly(Flow[dict[str, object]]):
         raise FileNotFoundError(os.fsdecode(b"caf\xe9.txt"))
 
 
+class Huge(Flow[dict[str, object]]):
+    """Its result is JSON, but no parser with a limit reads it."""
+
+    @start()
+    def count(self) -> int:
+        return 10**4999
+
+
+class Foreign(Flow[dict[str, object]]):
+    """What it keeps and says needs more than Latin-1."""
+
+    @start()
+    def keep(self) -> str:
+        self.state["\N{SHORTCAKE}"] = object()
+        return "kept"
+
+    @listen(keep)
+    def divide(self) -> float:
+        raise ValueError("no \N{SHORTCAKE} is left")
+
+
 class ClosingAll(Flow[dict[str, object]]):
     """Closes every descriptor but the standard streams, as daemons do."""
 
