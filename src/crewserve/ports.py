@@ -94,6 +94,15 @@ class ExecutionStore(Protocol):
         """
         ...
 
+    def hand_back(
+        self, owner: WorkerName, *, but: Collection[Held], now: datetime
+    ) -> Future[list[Execution]]:
+        """`HandedBack`, for all that *owner* has claimed except *but*; answers with those.
+
+        For a claim whose answer was lost: nobody knows whether it was committed.
+        """
+        ...
+
     def renew(
         self,
         owner: WorkerName,

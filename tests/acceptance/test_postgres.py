@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import postgres
+from tests.support.cutting import cutting
 from tests.support.servers import FLOWS, Server, crewserve_serve, run_api, run_to_end, running
 from tests.support.waiting import eventually
 
@@ -46,6 +47,25 @@ def test_executions_outlive_a_crash_of_the_database(tmp_path: Path) -> None:
         database.start()
         assert server.wait_for_end(execution)["status"] == "completed"
         assert server.run("routed")["status"] == "completed"
+
+
+def test_a_claim_whose_commit_was_not_answered_costs_no_attempt(
+    tmp_path: Path, empty_postgres_url: str
+) -> None:
+    """Its lease would end after two minutes."""
+    with (
+        cutting(empty_postgres_url, b"INSERT INTO attempts") as (url, cutter),
+        running(COMMAND, tmp_path, variables={VARIABLE: url}) as server,
+    ):
+        server.wait_for_flows()
+        server.client.post("/api/v1/routed/execute", json={})  # may share the commit
+        [accepted] = eventually(server.all, what="it is recorded")
+        found = server.wait_for_end(accepted["execution_id"], within=60)
+        assert (found["status"], cutter.cuts) == ("completed", 1)
+        assert [(one["number"], one["outcome"]) for one in found["attempts"]] == [
+            (1, "handed_back"),
+            (1, "completed"),
+        ]
 
 
 def test_what_its_encoding_lacks_ends_an_execution_truthfully(

@@ -131,6 +131,23 @@ class TestBrokenConnections:
         assert runs == ["run"] * 4
         add(host)
 
+    def test_a_claim_that_was_committed_unknown_to_its_owner_is_handed_back(
+        self, host: Host
+    ) -> None:
+        def commit_and_break(connection: Connection) -> None:
+            driver: Any = connection.connection.driver_connection
+            driver.commit()
+            driver.close()
+
+        added = add(host)
+        event.listen(host.database.writing, "commit", commit_and_break)
+        claim = host.store.claim(ANN, flows=[POEM], limit=1, lease_expires_at=NOW, now=NOW)
+        with pytest.raises(StorageUnavailable):
+            claim.result(SECONDS)
+        event.remove(host.database.writing, "commit", commit_and_break)
+        [back] = host.store.hand_back(ANN, but=[], now=NOW).result(SECONDS)
+        assert (back.id, back.status, back.attempt) == (added, Status.PENDING, 0)
+
 
 class TestServerAway:
     async def test_reads_and_writes_say_so_and_go_on_when_it_is_back(self) -> None:

@@ -80,6 +80,12 @@ def test_reaping_reads_only_leases(engine: Engine) -> None:
         assert "ix_executions_lease" in plan(engine, statements.abandoned(lost, 10, NOW))
 
 
+def test_handing_back_reads_only_what_runs(engine: Engine) -> None:
+    found = plan(engine, statements.CLAIMED, {"owner": ANN})
+    assert "SCAN executions" not in found
+    assert "Seq Scan" not in found
+
+
 def test_looking_for_owners_reads_only_leases(engine: Engine) -> None:
     assert "ix_executions_lease" in plan(engine, OWNERS)
 

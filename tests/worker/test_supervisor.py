@@ -49,7 +49,7 @@ class ForgetfulStore(MemoryStore):
 
 
 class LateStore(MemoryStore):
-    """Commits the first claim at once, and answers when the test says so."""
+    """Commits the first claim that gives something, and answers when the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -224,15 +224,33 @@ async def test_what_was_claimed_too_long_ago_is_not_started() -> None:
     """This process was frozen between the claim's commit and its answer."""
     store = LateStore()
     async with a_desk(store=store, lease=timedelta(milliseconds=20)) as desk:
-        execution = await desk.submit(max_attempts=2)
+        execution = await desk.submit()
         await desk.until(execution, Status.RUNNING)
         assert store.answer is not None
         asyncio.get_running_loop().call_later(0.02, store.answer.set_result, store.claimed)
-        await asyncio.wrap_future(store.answer)
-        store.reap(lost=[ANN], limit=1, now=NOW).result()
-        desk.supervisor.wake.set()
         await desk.until(execution, Status.COMPLETED)
+        attempts = await store.attempts(execution.id)
     assert [run.execution.fence for run in desk.host.runs] == [2]
+    assert [(one.number, one.outcome) for one in attempts] == [(1, "handed_back"), (1, "completed")]
+
+
+async def test_a_claim_whose_answer_was_lost_is_handed_back_and_made_again() -> None:
+    store, host = LateStore(), waiting_host()
+    async with a_desk(store=store, host=host) as desk:
+        execution = await desk.submit()
+        await desk.until(execution, Status.RUNNING)
+        assert store.answer is not None
+        store.answer.set_exception(StorageUnavailable())
+        async with asyncio.timeout(5):
+            while not host.running:
+                desk.supervisor.wake.set()
+                await asyncio.sleep(0)
+        other = await desk.submit()
+        host.finish.set()
+        for one in (execution, other):
+            await desk.until(one, Status.COMPLETED)
+        attempts = await store.attempts(execution.id)
+    assert [one.outcome for one in attempts] == ["handed_back", "completed"]
 
 
 async def test_stopping_kills_what_runs_and_hands_it_back() -> None:

@@ -20,6 +20,7 @@ from crewserve.domain.execution import (
     Driver,
     Event,
     Execution,
+    HandedBack,
     LeaseExpired,
     apply,
 )
@@ -101,6 +102,21 @@ class MemoryStore:
             ready.sort(key=lambda row: (row.available_at, row.id))
             event = Claimed(owner, lease_expires_at)
             return [self._apply(row, event, now) for row in ready[:limit]]
+
+        return self._transaction(run)
+
+    def hand_back(
+        self, owner: WorkerName, *, but: Collection[Held], now: datetime
+    ) -> Future[list[Execution]]:
+        def run() -> list[Execution]:
+            return [
+                self._apply(row, HandedBack(), now)
+                for row in list(self._rows.values())
+                if row.lease_owner == owner
+                and row.status is Status.RUNNING
+                and row.driver is Driver.WORKER
+                and Held(row.id, row.fence) not in but
+            ]
 
         return self._transaction(run)
 

@@ -7,7 +7,14 @@ from datetime import datetime
 from sqlalchemy import Connection, Dialect
 
 from crewserve.domain.errors import ExecutionActive, ExecutionNotFound, StaleExecution
-from crewserve.domain.execution import Cancel, Event, Execution, LeaseExpired, apply
+from crewserve.domain.execution import (
+    Cancel,
+    Event,
+    Execution,
+    HandedBack,
+    LeaseExpired,
+    apply,
+)
 from crewserve.domain.idempotency import IdempotencyKey
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
@@ -119,6 +126,19 @@ class SqlStore:
             for execution in claimed:
                 self._begin_attempt.run(connection, to_attempt_row(execution))
             return sorted(claimed, key=lambda execution: execution.id)
+
+        return self._writer.submit(run)
+
+    def hand_back(
+        self, owner: WorkerName, *, but: Collection[Held], now: datetime
+    ) -> Future[list[Execution]]:
+        def run(connection: Connection) -> list[Execution]:
+            rows = connection.execute(statements.CLAIMED, {"owner": owner}).all()
+            return [
+                self._apply(connection, claimed, HandedBack(), now)
+                for claimed in map(to_execution, rows)
+                if Held(claimed.id, claimed.fence) not in but
+            ]
 
         return self._writer.submit(run)
 

@@ -90,6 +90,17 @@ CLAIM = (  # `apply(execution, Claimed(...))` as one statement, so that two clai
     .returning(*executions.c)
 )
 
+CLAIMED = (
+    select(executions)
+    .where(
+        executions.c.lease_owner == bindparam("owner"),
+        executions.c.lease_expires_at.is_not(None),
+        executions.c.status == Status.RUNNING,
+        executions.c.driver == Driver.WORKER,
+    )
+    .with_for_update(skip_locked=True)
+)
+
 BEGIN_ATTEMPT = insert(attempts)
 
 END_ATTEMPT = (

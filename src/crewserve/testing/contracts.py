@@ -17,7 +17,6 @@ from crewserve.domain.execution import (
     CancelRequested,
     Claimed,
     Driver,
-    Execution,
     HandedBack,
     LeaseExpired,
     Raised,
@@ -25,38 +24,28 @@ from crewserve.domain.execution import (
     apply,
 )
 from crewserve.domain.failure import Failure, FailureCode
-from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.status import Status
 from crewserve.ports import (
-    ExecutionQuery,
     Held,
     lease_lost_reason,
 )
 from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execution
 from crewserve.testing.idempotency import IdempotencyContract
+from crewserve.testing.reading import ReadingContract
 from crewserve.testing.refusals import RefusalContract
-from crewserve.testing.stores import Store, done
-
-POEM = FlowName("poem_flow")
-OTHER = FlowName("other_flow")
-ANN = WorkerName("ann:1:0:00")
-BOB = WorkerName("bob:1:0:00")
-LEASE = timedelta(seconds=30)
-LATER = NOW + LEASE + timedelta(seconds=1)
-
-
-async def claim(store: Store, owner: WorkerName = ANN, **changes: Any) -> list[Execution]:
-    """Claim the oldest one of the poem flow, unless *changes* say otherwise."""
-    options: dict[str, Any] = {"flows": [POEM], "limit": 1, "now": NOW}
-    options = {**options, "lease_expires_at": NOW + LEASE, **changes}
-    return await done(store.claim(owner, **options))
-
-
-async def add_running(store: Store, **changes: Any) -> Execution:
-    """An execution that ANN has just claimed."""
-    await done(store.add(an_execution(**changes)))
-    [running] = await claim(store)
-    return running
+from crewserve.testing.stores import (
+    ANN,
+    BOB,
+    LATER,
+    LEASE,
+    OTHER,
+    POEM,
+    Store,
+    add_running,
+    claim,
+    done,
+    held_by,
+)
 
 
 class RecordingContract:
@@ -111,7 +100,7 @@ class RecordingContract:
         with pytest.raises(StaleExecution):
             await done(store.change(first.id, Returned("zombie"), now=LATER, fence=first.fence))
         with pytest.raises(StaleExecution):
-            await done(store.record(_held(first), a_step()))
+            await done(store.record(held_by(first), a_step()))
         assert list(await store.steps(first.id)) == []
         assert await store.get(first.id) == second
 
@@ -197,14 +186,33 @@ class ClaimContract:
         [again] = await claim(store, BOB)
         assert (again.attempt, again.fence, again.lease_owner) == (1, 2, BOB)
 
+    async def test_what_was_claimed_in_vain_is_handed_back(self, store: Store) -> None:
+        vain, runs, theirs = [an_execution() for _ in range(3)]
+        for execution in (vain, runs):
+            await done(store.add(execution))
+        [_, running] = await claim(store, limit=2)
+        await done(store.add(theirs))
+        await claim(store, BOB)
+        by_hand = an_execution(
+            Status.RUNNING, driver=Driver.CALLER, lease_owner=ANN, lease_expires_at=LATER
+        )
+        await done(store.add(by_hand))
+        [back] = await done(store.hand_back(ANN, but=[held_by(running)], now=NOW))
+        assert (back.id, back.status, back.attempt, back.fence) == (vain.id, Status.PENDING, 0, 1)
+        assert await store.get(vain.id) == back
+        assert [one.outcome for one in await store.attempts(vain.id)] == ["handed_back"]
+        assert await done(store.hand_back(ANN, but=[held_by(running)], now=NOW)) == []
+
 
 class LeaseContract:
     """Renewing, losing and reaping."""
 
     async def test_a_lease_is_renewed_for_exactly_what_is_held(self, store: Store) -> None:
         held, dropped = await add_running(store), await add_running(store)
-        kept = await done(store.renew(ANN, [_held(held)], lease_expires_at=LATER + LEASE, now=NOW))
-        assert dict(kept) == {_held(held): None}
+        kept = await done(
+            store.renew(ANN, [held_by(held)], lease_expires_at=LATER + LEASE, now=NOW)
+        )
+        assert dict(kept) == {held_by(held): None}
         reaped = await done(store.reap(lost=[], limit=10, now=LATER))
         assert [execution.id for execution in reaped] == [dropped.id]
 
@@ -213,20 +221,20 @@ class LeaseContract:
             Status.RUNNING, lease_owner=ANN, lease_expires_at=LATER, cancel=a_cancel()
         )
         await done(store.add(execution))
-        kept = await done(store.renew(ANN, [_held(execution)], lease_expires_at=LATER, now=NOW))
-        assert dict(kept) == {_held(execution): a_cancel()}
+        kept = await done(store.renew(ANN, [held_by(execution)], lease_expires_at=LATER, now=NOW))
+        assert dict(kept) == {held_by(execution): a_cancel()}
 
     async def test_an_expired_lease_cannot_be_renewed(self, store: Store) -> None:
         running = await add_running(store)
         kept = await done(
-            store.renew(ANN, [_held(running)], lease_expires_at=LATER + LEASE, now=LATER)
+            store.renew(ANN, [held_by(running)], lease_expires_at=LATER + LEASE, now=LATER)
         )
         assert dict(kept) == {}
 
     async def test_nobody_renews_what_is_another_s_or_of_an_older_fence(self, store: Store) -> None:
         running = await add_running(store)
         stale = Held(running.id, running.fence - 1)
-        for owner, held in ((BOB, _held(running)), (ANN, stale)):
+        for owner, held in ((BOB, held_by(running)), (ANN, stale)):
             kept = await done(store.renew(owner, [held], lease_expires_at=LATER, now=NOW))
             assert dict(kept) == {}
 
@@ -272,36 +280,6 @@ class LeaseContract:
         assert [len(batch) for batch in reaped] == [2, 1, 0]
 
 
-class ReadingContract:
-    """Pages and filters."""
-
-    async def test_pages_are_newest_first_and_meet_exactly(self, store: Store) -> None:
-        executions = [an_execution() for _ in range(5)]
-        for execution in executions:
-            await done(store.add(execution))
-        first = await store.page(ExecutionQuery(limit=3))
-        second = await store.page(ExecutionQuery(limit=3, before=first[-1].id))
-        assert [*first, *second] == executions[::-1]
-
-    async def test_filters_combine(self, store: Store) -> None:
-        failure = Failure(code=FailureCode.FLOW_ERROR, message="no")
-        wanted = an_execution(Status.FAILED, failure=failure)
-        others = [an_execution(), an_execution(Status.FAILED, flow=OTHER, failure=failure)]
-        for execution in (wanted, *others):
-            await done(store.add(execution))
-        query = ExecutionQuery(flow=POEM, status=Status.FAILED)
-        assert await store.page(query) == [wanted]
-        assert len(await store.page(ExecutionQuery(flow=POEM))) == 2
-        assert len(await store.page(ExecutionQuery(status=Status.FAILED))) == 2
-
-    async def test_a_raised_failure_is_read_back(self, store: Store) -> None:
-        running = await add_running(store)
-        failure = Failure(code=FailureCode.FLOW_ERROR, message="boom", type="ValueError", step="a")
-        await done(store.change(running.id, Raised(failure), now=LATER))
-        read = await store.get(running.id)
-        assert (read.status, read.failure, read.completed_at) == (Status.FAILED, failure, LATER)
-
-
 class HistoryContract:
     """Steps and attempts."""
 
@@ -309,23 +287,23 @@ class HistoryContract:
         running = await add_running(store)
         steps = [a_step(2, problem="no JSON", state=None), a_step(1, result=[1, "ü"])]
         for step in steps:
-            await done(store.record(_held(running), step))
+            await done(store.record(held_by(running), step))
         assert list(await store.steps(running.id)) == steps[::-1]
 
     async def test_a_step_that_ran_again_replaces_the_one_before(self, store: Store) -> None:
         running = await add_running(store)
-        await done(store.record(_held(running), a_step(1, result="old")))
-        await done(store.record(_held(running), a_step(1, result="new")))
+        await done(store.record(held_by(running), a_step(1, result="old")))
+        await done(store.record(held_by(running), a_step(1, result="new")))
         assert [step.result for step in await store.steps(running.id)] == ["new"]
 
     async def test_a_step_of_a_new_attempt_forgets_those_after_it(self, store: Store) -> None:
         running = await add_running(store, max_attempts=2)
         for position in (1, 2, 3):
-            await done(store.record(_held(running), a_step(position, result="old")))
+            await done(store.record(held_by(running), a_step(position, result="old")))
         await done(store.reap(lost=[], limit=10, now=LATER))
         [again] = await claim(store, now=LATER, lease_expires_at=LATER + LEASE)
         for position in (3, 2):
-            await done(store.record(_held(again), a_step(position, result="new")))
+            await done(store.record(held_by(again), a_step(position, result="new")))
         found = [(step.position, step.result) for step in await store.steps(running.id)]
         assert found == [(1, "old"), (2, "new"), (3, "new")]
 
@@ -337,7 +315,7 @@ class HistoryContract:
 
     async def test_steps_go_with_their_execution(self, store: Store) -> None:
         running = await add_running(store)
-        await done(store.record(_held(running), a_step()))
+        await done(store.record(held_by(running), a_step()))
         await done(store.change(running.id, Returned(1), now=NOW))
         await done(store.delete(running.id))
         assert (list(await store.steps(running.id)), list(await store.attempts(running.id))) == (
@@ -385,7 +363,3 @@ class StoreContract(
     RefusalContract,
 ):
     """All of it."""
-
-
-def _held(execution: Execution) -> Held:
-    return Held(execution.id, execution.fence)

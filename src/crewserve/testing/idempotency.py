@@ -8,12 +8,10 @@ import pytest
 
 from crewserve.domain.errors import KeyTaken
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
-from crewserve.domain.ids import FlowName
 from crewserve.ports import ExecutionQuery
 from crewserve.testing.builders import NOW, a_step, an_execution
-from crewserve.testing.stores import Store, done
+from crewserve.testing.stores import OTHER, Store, done
 
-OTHER = FlowName("other_flow")
 KEY = IdempotencyKey(value="order 7", fingerprint="0" * 64)
 
 

@@ -7,9 +7,9 @@ import pytest
 from crewserve.domain.errors import ValueRefused
 from crewserve.domain.execution import Returned
 from crewserve.domain.status import Status
-from crewserve.ports import ExecutionQuery, Held
+from crewserve.ports import ExecutionQuery
 from crewserve.testing.builders import NOW, a_step, an_execution
-from crewserve.testing.stores import Store, done
+from crewserve.testing.stores import Store, done, held_by
 
 
 def _nested(depth: int) -> Any:
@@ -57,5 +57,5 @@ class RefusalContract:
         running = an_execution(Status.RUNNING)
         await done(store.add(running))
         with pytest.raises(ValueRefused):
-            await done(store.record(Held(running.id, running.fence), a_step(result=value)))
+            await done(store.record(held_by(running), a_step(result=value)))
         assert list(await store.steps(running.id)) == []

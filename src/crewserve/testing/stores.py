@@ -3,11 +3,22 @@
 import asyncio
 from collections.abc import Awaitable
 from concurrent.futures import Future
-from typing import Protocol, TypeVar
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
 
-from crewserve.ports import ExecutionReader, ExecutionStore
+from crewserve.domain.execution import Execution
+from crewserve.domain.ids import FlowName, WorkerName
+from crewserve.ports import ExecutionReader, ExecutionStore, Held
+from crewserve.testing.builders import NOW, an_execution
 
 T = TypeVar("T")
+
+POEM = FlowName("poem_flow")
+OTHER = FlowName("other_flow")
+ANN = WorkerName("ann:1:0:00")
+BOB = WorkerName("bob:1:0:00")
+LEASE = timedelta(seconds=30)
+LATER = NOW + LEASE + timedelta(seconds=1)
 
 
 class Store(ExecutionStore, ExecutionReader, Protocol):
@@ -17,3 +28,22 @@ class Store(ExecutionStore, ExecutionReader, Protocol):
 def done(future: Future[T]) -> Awaitable[T]:
     """Wait for the commit."""
     return asyncio.wrap_future(future)
+
+
+async def claim(store: Store, owner: WorkerName = ANN, **changes: Any) -> list[Execution]:
+    """Claim the oldest one of the poem flow, unless *changes* say otherwise."""
+    options: dict[str, Any] = {"flows": [POEM], "limit": 1, "now": NOW}
+    options = {**options, "lease_expires_at": NOW + LEASE, **changes}
+    return await done(store.claim(owner, **options))
+
+
+async def add_running(store: Store, **changes: Any) -> Execution:
+    """An execution that ANN has just claimed."""
+    await done(store.add(an_execution(**changes)))
+    [running] = await claim(store)
+    return running
+
+
+def held_by(execution: Execution) -> Held:
+    """Its latest attempt."""
+    return Held(execution.id, execution.fence)

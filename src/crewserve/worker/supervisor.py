@@ -64,6 +64,8 @@ class Supervisor:
     """How long running executions may go on after `stop`."""
     clock: Clock
     _running: "dict[Job, asyncio.Task[None]]" = field(default_factory=dict)
+    _unanswered: bool = False
+    """A claim was sent, and what it gave was not started: it may have been committed."""
     _stopping: bool = False
     _crowded: bool = False
     _last_start: float = 0.0
@@ -117,6 +119,8 @@ class Supervisor:
 
     async def _claim(self) -> bool:
         """Start what there is room for; returns whether there may be more."""
+        if self._unanswered:
+            await self._hand_back()
         limit = min(self.host.room, self.slots - len(self._running), CLAIM_AT_ONCE)
         if limit <= 0 or self._stopping or self.leases.in_doubt or not self.has_memory():
             return False
@@ -124,6 +128,7 @@ class Supervisor:
         if limit == 0:
             return False
         deadline, now = self.leases.deadline(), self.clock()
+        self._unanswered = True
         claimed = await asyncio.wrap_future(
             self.store.claim(
                 self.name,
@@ -134,8 +139,8 @@ class Supervisor:
             )
         )
         if claimed and boottime() >= deadline:  # this process was frozen meanwhile
-            log.warning("%d claimed executions come too late to be started", len(claimed))
-            return False
+            return True
+        self._unanswered = False
         for execution in claimed:
             self._start(execution, deadline)
         return len(claimed) == limit
@@ -147,6 +152,14 @@ class Supervisor:
             return limit
         idle = asyncio.get_running_loop().time() - self._last_start
         return min(limit, max(FEW - len(self._running), int(idle >= BUSY_SECONDS)))
+
+    async def _hand_back(self) -> None:
+        """What was claimed in our name and does not run."""
+        running = [job.held for job in self._running]
+        back = self.store.hand_back(self.name, but=running, now=self.clock())
+        for execution in await asyncio.wrap_future(back):
+            log.warning("Execution %s was claimed in vain and is handed back", execution.id)
+        self._unanswered = False
 
     def _start(self, execution: Execution, deadline: float) -> None:
         self._last_start = asyncio.get_running_loop().time()
