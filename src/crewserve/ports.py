@@ -250,6 +250,10 @@ class FlowHost(Protocol):
         """What the flow's own state model says of *inputs*. Raises: NotReady."""
         ...
 
+    async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
+        """Which of *names* the flow's state has no field for. Raises: NotReady."""
+        ...
+
     def live_until(self, boottime: float) -> None:
         """Let running processes live until this second of ``CLOCK_BOOTTIME``; then kill them."""
         ...

@@ -58,6 +58,20 @@ def test_recorded_steps_are_shown_forked_and_retried(server: Server, tmp_path: P
     assert ends(diary) == {"one": 1, "two": 1, "three": 2}
 
 
+def test_a_fork_may_only_replace_fields_that_the_state_has(server: Server, tmp_path: Path) -> None:
+    done = server.run("linear", diary=str(tmp_path / "diary"))
+    url = f"/api/v1/executions/{done['execution_id']}/fork"
+    for from_step in ("one", "three"):
+        wish = {"from_step": from_step, "state": {"tone": "friendly"}}
+        answer = server.client.post(url, json=wish)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+        assert [error["field"] for error in answer.json()["errors"]] == ["state.tone"]
+    assert server.all(flow_name="linear")[0]["execution_id"] == done["execution_id"]
+    known = {"from_step": "three", "state": {"pause": 0.01}}
+    forked = server.client.post(url, json=known).raise_for_status().json()["execution_id"]
+    assert server.wait_for_end(forked)["status"] == "completed"
+
+
 def test_a_race_that_is_lost_while_its_step_is_recorded_hangs_nothing(
     server: Server, tmp_path: Path
 ) -> None:

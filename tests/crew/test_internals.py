@@ -62,6 +62,26 @@ def test_inputs_are_checked_in_the_words_of_the_state_model() -> None:
     ]
 
 
+def test_fields_that_a_state_cannot_have_are_named() -> None:
+    from crewai.flow.flow import Flow
+
+    from crewserve.crew.describing import unknown_fields
+
+    class Open(BaseModel, extra="allow"):
+        topic: str = ""
+
+    class Typed(Flow[State]): ...
+
+    class Extensible(Flow[Open]): ...
+
+    class Mapped(Flow[dict]): ...  # type: ignore[type-arg]
+
+    [error] = unknown_fields(Typed, ["lines", "tone"])
+    assert (error["field"], error["type"]) == ("state.tone", "unknown_field")
+    assert error["message"].endswith("its fields are: topic, lines")
+    assert unknown_fields(Extensible, ["tone"]) == unknown_fields(Mapped, ["tone"]) == []
+
+
 def a_graph() -> "type[Any]":
     from crewai.flow.flow import Flow, and_, listen, router, start
 

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from crewserve.domain.errors import FieldError
 from crewserve.domain.execution import Driver, Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import FlowName, WorkerName
@@ -153,6 +154,19 @@ async def test_a_fork_from_nowhere_or_with_wrong_inputs_is_refused(
     answer = await api.post(url(done, "fork"), json=wish)
     problem = assert_problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input")
     assert [error["field"] for error in problem["errors"]] == ["lines"]  # type: ignore[attr-defined]
+
+
+async def test_a_fork_with_a_field_that_the_state_does_not_have_is_refused(
+    api: httpx.AsyncClient, bench: Bench
+) -> None:
+    done = stored(bench, Status.COMPLETED)
+    bench.host.errors = [FieldError("state.tone", "no such field", "unknown_field")]
+    for from_step in ("begin", "loop"):
+        wish = {"from_step": from_step, "state": {"tone": "friendly"}}
+        answer = await api.post(url(done, "fork"), json=wish)
+        problem = assert_problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input")
+        assert [error["field"] for error in problem["errors"]] == ["state.tone"]  # type: ignore[attr-defined]
+    assert list(bench.store._rows) == [done.id]
 
 
 async def test_a_caller_chooses_how_often_and_how_long(

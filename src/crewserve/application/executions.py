@@ -185,6 +185,8 @@ class Executions:
         before = await self.reader.get(execution_id)
         flow = self.catalog.find(before.flow)
         steps = wish.kept(await self.reader.steps(execution_id))
+        if wish.state:
+            self._refuse(await self.host.unknown_fields(flow, wish.state))
         inputs = wish.inputs if wish.inputs is not None else before.inputs
         if wish.state and not steps:
             inputs = {**inputs, **wish.state}
@@ -211,9 +213,12 @@ class Executions:
         if "id" in inputs:
             raise InvalidInputs([RESERVED_INPUT])
         if flow.input_schema is None:
-            errors = await self.host.validate(flow, inputs)
-            if errors:
-                raise InvalidInputs(errors)
+            self._refuse(await self.host.validate(flow, inputs))
+
+    @staticmethod
+    def _refuse(errors: Sequence[FieldError]) -> None:
+        if errors:
+            raise InvalidInputs(errors)
 
     async def get(self, execution_id: ExecutionId, *, flow: FlowName | None = None) -> Execution:
         """Raises: ExecutionNotFound, also when it is of another flow than *flow*."""

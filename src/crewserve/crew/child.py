@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 from crewai.flow.flow import Flow, start
 
 from crewserve.crew import wire
-from crewserve.crew.describing import describe, input_errors
+from crewserve.crew.describing import describe, input_errors, unknown_fields
 from crewserve.crew.internals import flush_events
 from crewserve.crew.loading import FlowNotLoaded, explain, load
 from crewserve.crew.parent_link import ParentLink
@@ -145,6 +145,8 @@ def _answer(message: Message) -> Message:
     if "describe" in message:
         return {"flows": {name: describe(ref) for name, ref in message["describe"].items()}}
     try:
+        if "find_fields" in message:
+            return {"errors": unknown_fields(load(message["find_fields"]), message["names"])}
         return {"errors": input_errors(load(message["validate"]), message["inputs"])}
     except FlowNotLoaded as error:
         return {"broken": explain(error).message}

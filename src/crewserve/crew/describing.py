@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -66,6 +66,20 @@ def input_errors(flow: FlowClass, inputs: Mapping[str, Any]) -> list[dict[str, s
         message = redacted(f"{type(error).__name__}: {error}")
         return [{"field": "", "message": message, "type": "validator_failed"}]
     return []
+
+
+def unknown_fields(flow: FlowClass, names: Iterable[str]) -> list[dict[str, str]]:
+    """One error for each of *names* that the flow's state can have no field of."""
+    model = state_model(flow)
+    if model is None or model.model_config.get("extra") == "allow":
+        return []
+    known = ", ".join(model.model_fields) or "none"
+    message = f"The flow's state has no field of this name; its fields are: {known}"
+    return [
+        {"field": f"state.{name}", "message": message, "type": "unknown_field"}
+        for name in names
+        if name not in model.model_fields
+    ]
 
 
 def _first_words(flow: FlowClass) -> str | None:

@@ -145,9 +145,16 @@ class ForkingHost:
 
     async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
         """See `FlowHost`."""
+        return await self._checker().validate(flow, inputs)
+
+    async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
+        """See `FlowHost`."""
+        return await self._checker().unknown_fields(flow, names)
+
+    def _checker(self) -> Validator:
         if self._validator is None:
             raise NotReady("The flows are still loading", retry_after=timedelta(seconds=2))
-        return await self._validator.validate(flow, inputs)
+        return self._validator
 
     def live_until(self, boottime: float) -> None:
         """See `FlowHost`."""

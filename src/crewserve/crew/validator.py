@@ -67,13 +67,20 @@ class Validator:
 
     async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
         """Raises: NotReady, FlowUnavailable."""
+        return await self._ask(flow, {"validate": flow.ref, "inputs": inputs})
+
+    async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
+        """Raises: NotReady, FlowUnavailable."""
+        return await self._ask(flow, {"find_fields": flow.ref, "names": list(names)})
+
+    async def _ask(self, flow: FlowSpec, question: Message) -> Sequence[FieldError]:
         async with self._turn:
             child = self._child
             if child is None:
                 raise NotReady("The flows are still loading", retry_after=timedelta(seconds=1))
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    answer = await child.ask({"validate": flow.ref, "inputs": inputs})
+                    answer = await child.ask(question)
             except (NoAnswer, TimeoutError) as error:
                 self._child = None
                 self.template.end(child)

@@ -1,7 +1,7 @@
 """Stand-ins for the parts that need processes or time."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,6 +64,10 @@ class FakeHost:
         self.stopped.append(held)
 
     async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
+        """See `FlowHost`."""
+        return self.errors
+
+    async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
         """See `FlowHost`."""
         return self.errors
 

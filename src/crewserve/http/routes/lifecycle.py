@@ -111,7 +111,13 @@ async def retry_execution(
     "/{execution_id}/fork",
     status_code=HTTPStatus.ACCEPTED,
     response_model=ExecutionResponse,
-    responses=responses(HTTPStatus.BAD_REQUEST, _NOT_FOUND, _CONFLICT, _UNPROCESSABLE),
+    responses=responses(
+        HTTPStatus.BAD_REQUEST,
+        _NOT_FOUND,
+        _CONFLICT,
+        _UNPROCESSABLE,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
     openapi_extra=OPENAPI,
 )
 async def fork_execution(
