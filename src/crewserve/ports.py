@@ -156,6 +156,16 @@ class ExecutionReader(Protocol):
         """In the order in which they ended; empty also for an unknown id."""
         ...
 
+    async def step_page(
+        self, execution_id: ExecutionId, *, after: int, limit: int
+    ) -> Sequence[Step]:
+        """The first of *steps* after that position, without their states."""
+        ...
+
+    async def step(self, execution_id: ExecutionId, position: int) -> Step:
+        """Raises: StepNotRecorded, also for an unknown id."""
+        ...
+
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         """The oldest first; empty also for an unknown id."""
         ...

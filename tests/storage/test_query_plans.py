@@ -11,7 +11,7 @@ from crewserve.domain.status import Status
 from crewserve.ports import ExecutionQuery, Held
 from crewserve.storage import statements
 from crewserve.storage.database import Database
-from crewserve.storage.sql_reader import OWNERS, page_statement
+from crewserve.storage.sql_reader import OWNERS, page_statement, step_page_statement
 from crewserve.testing.builders import NOW, a_new_id
 
 POEM = FlowName("poem_flow")
@@ -60,6 +60,12 @@ def test_a_page_reads_an_index_in_order(
     query = ExecutionQuery(flow=flow, status=status, before=before)
     found = plan(engine, page_statement(query))
     assert "USING INDEX" in found or "Index Scan Backward" in found
+    assert not sorts(found)
+
+
+def test_a_page_of_steps_reads_their_key_in_order(engine: Engine) -> None:
+    found = plan(engine, step_page_statement(a_new_id(), after=7, limit=100))
+    assert "sqlite_autoindex_steps_1 (execution=? AND position>?)" in found or "pk_steps" in found
     assert not sorts(found)
 
 

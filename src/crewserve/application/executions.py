@@ -231,10 +231,17 @@ class Executions:
         """Newest first."""
         return await self.reader.page(query)
 
-    async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
-        """In the order in which they ended. Raises: ExecutionNotFound."""
+    async def step_page(
+        self, execution_id: ExecutionId, *, after: int, limit: int
+    ) -> Sequence[Step]:
+        """In the order in which they ended, without their states. Raises: ExecutionNotFound."""
         await self.reader.get(execution_id)
-        return await self.reader.steps(execution_id)
+        return await self.reader.step_page(execution_id, after=after, limit=limit)
+
+    async def step(self, execution_id: ExecutionId, position: int) -> Step:
+        """Raises: ExecutionNotFound, StepNotRecorded."""
+        await self.reader.get(execution_id)
+        return await self.reader.step(execution_id, position)
 
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         """The oldest first; none for an unknown id."""

@@ -10,6 +10,7 @@
   x NotCancellable
   x NotRetryable
   x StepNotFound
+  x StepNotRecorded
   x StaleExecution
   x InvalidKey
   x KeyTaken
@@ -141,6 +142,15 @@ class StepNotFound(CrewserveError):
     def __init__(self, step: str, known: Sequence[str]) -> None:
         recorded = ", ".join(known) or "none"
         super().__init__(f"No finished step is called {step!r}; recorded are: {recorded}")
+
+
+class StepNotRecorded(CrewserveError):
+    """No step of the execution ended at that position, or it runs again."""
+
+    code = "step_not_recorded"
+
+    def __init__(self, execution_id: ExecutionId, position: int) -> None:
+        super().__init__(f"Execution {execution_id} has no finished step at position {position}")
 
 
 class StaleExecution(CrewserveError):

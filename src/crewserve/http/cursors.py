@@ -4,17 +4,47 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 from uuid import UUID
 
+from fastapi import Request
+
 from crewserve.domain.ids import ExecutionId
 
 PATTERN: Final = r"^[A-Za-z0-9_-]{22}$"
 """Whatever matches can be decoded."""
 
+STEP_PATTERN: Final = r"^[A-Za-f][A-Za-z0-9_-]{5}$"
+"""The same for steps, whose positions have 31 bits."""
+
 
 def encode(last: ExecutionId) -> str:
     """A cursor for the page after *last*."""
-    return urlsafe_b64encode(last.bytes).rstrip(b"=").decode()
+    return _text(last.bytes)
 
 
 def decode(cursor: str) -> ExecutionId:
     """*cursor* matches `PATTERN`."""
-    return ExecutionId(UUID(bytes=urlsafe_b64decode(cursor + "==")))
+    return ExecutionId(UUID(bytes=_bytes(cursor)))
+
+
+def encode_step(position: int) -> str:
+    """A cursor for the page after the step at *position*."""
+    return _text(position.to_bytes(4))
+
+
+def decode_step(cursor: str) -> int:
+    """*cursor* matches `STEP_PATTERN`."""
+    return int.from_bytes(_bytes(cursor))
+
+
+def links(request: Request, cursor: str | None) -> dict[str, str]:
+    """RFC 8288: where the next page is, if there is one."""
+    if cursor is None:
+        return {}
+    return {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'}
+
+
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return urlsafe_b64decode(text + "==")

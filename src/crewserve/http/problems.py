@@ -31,6 +31,7 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.NotRetryable: HTTPStatus.CONFLICT,
     errors.StaleExecution: HTTPStatus.CONFLICT,
     errors.StepNotFound: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.StepNotRecorded: HTTPStatus.NOT_FOUND,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ValueRefused: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -122,14 +122,22 @@ class StepBody(BaseModel):
     started_at: WireTime
     ended_at: WireTime
     result: Any
-    state: Any = Field(description="The flow's state afterwards.")
     problem: str | None = Field(description="Why it would run again after a crash.")
 
 
+class StepDetail(StepBody):
+    """A finished step and what it left."""
+
+    state: Any = Field(description="The flow's state afterwards.")
+
+
 class StepList(BaseModel):
-    """In the order in which they ended."""
+    """One page, in the order in which they ended."""
 
     steps: list[StepBody]
+    next_cursor: str | None = Field(
+        None, description="Pass it as `cursor` for the next page; null on the last one."
+    )
 
 
 class CancelRequest(BaseModel):
@@ -260,9 +268,15 @@ def detail(
     )
 
 
-def step_list(steps: Sequence[Step]) -> StepList:
-    """*steps* on the wire."""
-    return StepList(steps=[StepBody.model_validate(one, from_attributes=True) for one in steps])
+def step_list(steps: Sequence[Step], next_cursor: str | None) -> StepList:
+    """One page of steps on the wire."""
+    shown = [StepBody.model_validate(one, from_attributes=True) for one in steps]
+    return StepList(steps=shown, next_cursor=next_cursor)
+
+
+def step_detail(step: Step) -> StepDetail:
+    """*step* on the wire."""
+    return StepDetail.model_validate(step, from_attributes=True)
 
 
 def _details(failure: Failure, *, tracebacks: bool) -> ErrorDetails:

@@ -115,8 +115,8 @@ def to_changes(execution: Execution) -> Mapping[str, Any]:
 
 
 def to_step(row: Row[Any]) -> Step:
-    """*row* has all columns of `steps`."""
-    fields = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+    """*row* has all columns of `steps`, perhaps without the state."""
+    fields = {"state": None, **row._mapping}  # noqa: SLF001  # SQLAlchemy's public name for it
     del fields["execution"], fields["fence"]
     return Step(**fields)
 

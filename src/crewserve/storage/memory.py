@@ -13,6 +13,7 @@ from crewserve.domain.errors import (
     ExecutionNotFound,
     KeyTaken,
     StaleExecution,
+    StepNotRecorded,
 )
 from crewserve.domain.execution import (
     Cancel,
@@ -176,6 +177,18 @@ class MemoryStore:
 
     async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
         return [step for _, (_, step) in sorted(self._steps.get(execution_id, {}).items())]
+
+    async def step_page(
+        self, execution_id: ExecutionId, *, after: int, limit: int
+    ) -> Sequence[Step]:
+        found = [step for step in await self.steps(execution_id) if step.position > after]
+        return [replace(step, state=None) for step in found[:limit]]
+
+    async def step(self, execution_id: ExecutionId, position: int) -> Step:
+        for step in await self.steps(execution_id):
+            if step.position == position:
+                return step
+        raise StepNotRecorded(execution_id, position)
 
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         found = [attempt for held, attempt in self._attempts.items() if held.id == execution_id]

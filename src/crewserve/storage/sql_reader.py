@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, Row, Select, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
-from crewserve.domain.errors import ExecutionNotFound, StorageUnavailable
+from crewserve.domain.errors import ExecutionNotFound, StepNotRecorded, StorageUnavailable
 from crewserve.domain.execution import Execution
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, WorkerName
@@ -102,6 +102,19 @@ class SqlReader:
         statement = select(steps).where(steps.c.execution == execution_id)
         return [to_step(row) for row in await self._rows(statement.order_by(steps.c.position))]
 
+    async def step_page(
+        self, execution_id: ExecutionId, *, after: int, limit: int
+    ) -> Sequence[Step]:
+        rows = await self._rows(step_page_statement(execution_id, after, limit))
+        return [to_step(row) for row in rows]
+
+    async def step(self, execution_id: ExecutionId, position: int) -> Step:
+        statement = select(steps).where(steps.c.execution == execution_id)
+        rows = await self._rows(statement.where(steps.c.position == position))
+        if not rows:
+            raise StepNotRecorded(execution_id, position)
+        return to_step(rows[0])
+
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         statement = select(attempts).where(attempts.c.execution == execution_id)
         return [to_attempt(row) for row in await self._rows(statement.order_by(attempts.c.fence))]
@@ -163,3 +176,13 @@ def page_statement(query: ExecutionQuery) -> Statement:
     if query.before is not None:
         statement = statement.where(executions.c.id < query.before)
     return statement
+
+
+def step_page_statement(execution_id: ExecutionId, after: int, limit: int) -> Statement:
+    """Keyset as well. A hundred states may be huge, so none is read."""
+    return (
+        select(*(column for column in steps.c if column is not steps.c.state))
+        .where(steps.c.execution == execution_id, steps.c.position > after)
+        .order_by(steps.c.position)
+        .limit(limit)
+    )

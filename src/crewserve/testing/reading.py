@@ -1,10 +1,15 @@
 """What every store answers to those who only read."""
 
+from dataclasses import replace
+
+import pytest
+
+from crewserve.domain.errors import StepNotRecorded
 from crewserve.domain.execution import Raised
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.status import Status
 from crewserve.ports import ExecutionQuery
-from crewserve.testing.builders import an_execution
+from crewserve.testing.builders import a_new_id, a_step, an_execution
 from crewserve.testing.stores import LATER, OTHER, POEM, Store, add_running, done
 
 
@@ -36,3 +41,23 @@ class ReadingContract:
         await done(store.change(running.id, Raised(failure), now=LATER))
         read = await store.get(running.id)
         assert (read.status, read.failure, read.completed_at) == (Status.FAILED, failure, LATER)
+
+    async def test_steps_come_in_pages_without_their_states(self, store: Store) -> None:
+        steps = [a_step(position, result=["ü", position]) for position in range(1, 6)]
+        forked = an_execution(parent=a_new_id())
+        await done(store.add(forked, steps))
+        await done(store.add(an_execution(parent=a_new_id()), steps))
+        first = await store.step_page(forked.id, after=0, limit=3)
+        second = await store.step_page(forked.id, after=first[-1].position, limit=3)
+        assert [*first, *second] == [replace(step, state=None) for step in steps]
+        assert list(await store.step_page(forked.id, after=2**31 - 1, limit=3)) == []
+        assert list(await store.step_page(a_new_id(), after=0, limit=3)) == []
+
+    async def test_one_step_comes_whole(self, store: Store) -> None:
+        steps = [a_step(1), a_step(2, state=None, problem="no JSON")]
+        forked = an_execution(parent=a_new_id())
+        await done(store.add(forked, steps))
+        assert [await store.step(forked.id, position) for position in (1, 2)] == steps
+        for missing in ((forked.id, 3), (a_new_id(), 1)):
+            with pytest.raises(StepNotRecorded):
+                await store.step(*missing)

@@ -13,7 +13,7 @@ from crewserve.http import cursors
 from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
 from crewserve.http.problems import responses
-from crewserve.http.routes import lifecycle
+from crewserve.http.routes import lifecycle, steps
 from crewserve.ports import ExecutionQuery
 from crewserve.protocol.executions import (
     ExecutionDetail,
@@ -24,6 +24,7 @@ from crewserve.protocol.executions import (
 
 router = APIRouter()
 router.include_router(lifecycle.router)
+router.include_router(steps.router)
 
 _UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -57,14 +58,7 @@ async def list_executions(
     cursor = cursors.encode(page[-1].id) if len(executions) > found.limit else None
     shown = [status_body(execution, tracebacks=state.tracebacks) for execution in page]
     answer = {"executions": shown, "next_cursor": cursor}
-    return json_answer(answer, headers=_links(request, cursor))
-
-
-def _links(request: Request, cursor: str | None) -> dict[str, str]:
-    """RFC 8288: where the next page is."""
-    if cursor is None:
-        return {}
-    return {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'}
+    return json_answer(answer, headers=cursors.links(request, cursor))
 
 
 @router.get(

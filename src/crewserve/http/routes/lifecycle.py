@@ -29,8 +29,6 @@ from crewserve.protocol.executions import (
     ExecutionResponse,
     ForkRequest,
     RetryRequest,
-    StepList,
-    step_list,
 )
 
 router = APIRouter()
@@ -134,16 +132,6 @@ async def fork_execution(
     )
     started = await state.executions.once(await key_of(http), lambda key: fork(before, wished, key))
     return started_answer(started, _parent_of(http))
-
-
-@router.get(
-    "/{execution_id}/steps",
-    response_model=StepList,
-    responses=responses(_NOT_FOUND, _UNPROCESSABLE),
-)
-async def list_steps(execution_id: UUID, state: StateDep) -> Response:
-    """The finished steps with their results, in the order in which they ended."""
-    return json_answer(step_list(await state.executions.steps(ExecutionId(execution_id))))
 
 
 def _parent_of(http: Request) -> str:
