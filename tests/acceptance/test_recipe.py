@@ -117,6 +117,19 @@ def test_the_new_flow_is_listed_with_the_others(server: Server) -> None:
     assert server.get(execution_id)["inputs"] == {"param1": "cake", "param2": 10}
 
 
+def test_a_key_means_nothing_to_a_route_written_by_hand(server: Server) -> None:
+    """As docs/adding-a-flow.md says."""
+    answers = [
+        server.client.post(
+            "/api/v1/your-flow/execute",
+            json={"param1": "cake"},
+            headers={"Idempotency-Key": "order 7"},
+        ).json()
+        for _ in range(2)
+    ]
+    assert answers[0]["execution_id"] != answers[1]["execution_id"]
+
+
 @pytest.mark.parametrize(
     ("body", "field"), [({}, "param1"), ({"param1": "cake", "param2": 101}, "param2")]
 )
