@@ -34,8 +34,8 @@ class ExecutionStore(Protocol):
     """The writing side. Each method is one transaction.
 
     A method returns at once; its future resolves after the commit, or raises
-    ``StorageUnavailable`` when there was none. Coroutines wait with ``asyncio.wrap_future``,
-    other threads with ``result()``.
+    ``StorageUnavailable`` when there was none, ``ValueRefused`` when there never will be.
+    Coroutines wait with ``asyncio.wrap_future``, other threads with ``result()``.
     """
 
     def add(

@@ -65,6 +65,8 @@ async def test_its_children_are_told_dead_when_nothing_is_left_of_them(link: Tem
     assert not child.exited.done()
     link.bury_all()
     assert child.exited.result() is None
+    late = await link.fork()
+    assert late.exited.result() is None
 
 
 async def test_closing_does_not_wait_for_one_that_is_frozen(link: TemplateLink) -> None:

@@ -109,6 +109,7 @@ class TemplateLink:
                 self._answered = True
             elif child := self.children.pop(packet["exited"], None):
                 self._bury(child, packet["code"])
+        self.control.close()
 
     async def watch(self) -> None:
         """Kill it when it answers no more, as one that was stopped for good.
@@ -151,9 +152,16 @@ class TemplateLink:
         ours, theirs = socket.socketpair()
         with theirs:
             child = await ChildLink.connect(self._last_number, ours, self.end)
+            if self._has_ended:
+                self._bury(child, None)
+                return child
             self.children[child.number] = child
             self._send({"fork": child.number}, theirs.fileno())
         return child
+
+    @property
+    def _has_ended(self) -> bool:
+        return self.control.fileno() == -1
 
     def end(self, child: ChildLink) -> None:
         """Kill it and all its descendants; ``child.exited`` resolves when they are gone."""
@@ -166,6 +174,8 @@ class TemplateLink:
 
     def _send(self, message: Message, *descriptors: int) -> None:
         """A packet is small and the template reads all the time; a full buffer means it hangs."""
+        if self._has_ended:
+            return
         try:
             socket.send_fds(self.control, [wire.encode(message)], descriptors)
         except OSError as error:

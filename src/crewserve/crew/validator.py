@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from crewserve.crew.child_link import ChildDied, ChildLink, NoAnswer
+from crewserve.crew.child_link import ChildLink, NoAnswer
 from crewserve.crew.template_link import TemplateLink
 from crewserve.crew.wire import Message
 from crewserve.domain.errors import FieldError, FlowUnavailable, NotReady
@@ -84,7 +84,7 @@ class Validator:
             except (NoAnswer, TimeoutError) as error:
                 self._child = None
                 self.template.end(child)
-                how = "crashed" if isinstance(error, ChildDied) else "takes too long"
+                how = "takes too long" if isinstance(error, TimeoutError) else "crashed"
                 raise NotReady(
                     f"The inputs could not be checked: the state model of {flow.name} {how}",
                     retry_after=timedelta(seconds=5),
