@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, Protocol
 
 from crewserve.domain.errors import FieldError
 from crewserve.domain.execution import (
@@ -87,10 +87,22 @@ class ExecutionStore(Protocol):
         limit: int,
         lease_expires_at: datetime,
         now: datetime,
+        only: Collection[ExecutionId] | None = None,
     ) -> Future[list[Execution]]:
         """Give the oldest pending executions of *flows* to *owner*, oldest first.
 
-        No two callers ever receive the same attempt.
+        With *only*, none but these; they may be given `CLOCK_SKEW` before their time. No two
+        callers ever receive the same attempt.
+        """
+        ...
+
+    def dispatch(
+        self, *, pauses: Sequence[timedelta], limit: int, now: datetime
+    ) -> Future[list[Execution]]:
+        """Take note that pending executions are announced again; answer with them, oldest first.
+
+        One that was noted n times stays out for ``pauses[n]`` after the last time, and the first
+        time after it became available. The last pause repeats.
         """
         ...
 
@@ -287,11 +299,52 @@ class Clock(Protocol):
     def __call__(self) -> datetime: ...
 
 
+CLOCK_SKEW: Final = timedelta(seconds=2)
+"""How far the clocks of two hosts may differ before what one announces is too early for another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowReport:
+    """What a worker found out about a flow that it has loaded, or could not load."""
+
+    name: FlowName
+    ref: str
+    description: FlowDescription
+    worker: WorkerName
+    reported_at: datetime
+
+
+class FlowReports(Protocol):
+    """What workers tell those who cannot load flows."""
+
+    def report(self, reports: Sequence[FlowReport]) -> Future[None]:
+        """Keep it, in place of what anybody said of the same flows before."""
+        ...
+
+    async def reported(self) -> Sequence[FlowReport]:
+        """The newest of each flow."""
+        ...
+
+
+class Announce(Protocol):
+    """Says that executions became claimable."""
+
+    def __call__(
+        self, claimable: Sequence[Execution], recorded: "Future[Any] | None" = None
+    ) -> None:
+        """Return at once. It may be said once too often, and may get lost.
+
+        With *recorded* they will be, when that resolves.
+        """
+        ...
+
+
 NewId = Callable[[], ExecutionId]
-Announce = Callable[[], None]
-"""Say that something became claimable. Returns at once and may say it once too often."""
 
 AnnounceCancel = Callable[[ExecutionId], None]
 """Say that a running execution shall stop. Returns at once; leases tell it too, only later."""
 
 Described = Callable[[Mapping[FlowName, FlowDescription]], None]
+
+ValidateInputs = Callable[[FlowSpec, Mapping[str, Any]], Awaitable[Sequence[FieldError]]]
+"""What is wrong with the inputs of a flow without request model. Raises: NotReady."""

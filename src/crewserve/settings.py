@@ -11,10 +11,12 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_FILE = ".env"
+BROKERS = frozenset({"amqp", "amqps", "redis", "rediss"})
 DISTRIBUTED_LEASE = timedelta(seconds=120)
 
 
@@ -53,6 +55,17 @@ class Settings(BaseSettings):
     """PostgreSQL, as postgresql://user:password@host:5432/database; several hosts may share it.
     Without it, SQLite in the data folder."""
 
+    broker_url: SecretStr | None = Field(None, alias="CREWSERVE_BROKER_URL")
+    """RabbitMQ as amqp://user:password@host:5672/vhost, or Redis as redis://host:6379/0. With it,
+    Celery delivers executions to `crewserve worker` and the API runs none itself. It needs
+    CREWSERVE_DATABASE_URL."""
+
+    redis_visibility_seconds: Annotated[float, Gt(0)] = Field(
+        86400.0, alias="CREWSERVE_REDIS_VISIBILITY_SECONDS"
+    )
+    """How long Redis waits for a worker's acknowledgement before it delivers again. An execution
+    that takes longer still runs once; its messages come again and do nothing."""
+
     slots: Annotated[int, Ge(1)] = Field(256, alias="CREWSERVE_SLOTS")
     """Executions that run at the same time at most. Memory is watched as well."""
 
@@ -75,6 +88,17 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is None:
+            return None
+        if url.get_secret_value().partition("://")[0] not in BROKERS:
+            raise PydanticCustomError("broker", "it must begin with amqp:// or redis://")
+        if not info.data.get("database_url"):
+            raise PydanticCustomError("broker", "a broker needs CREWSERVE_DATABASE_URL as well")
+        return url
+
     def pass_on(self) -> None:
         """Let every process that this one starts read the same, whatever the command line said."""
         os.environ["API_HOST"] = self.api_host
@@ -88,6 +112,11 @@ class Settings(BaseSettings):
         if self.database_url and "lease_seconds" not in self.model_fields_set:
             return DISTRIBUTED_LEASE
         return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def redis_visibility(self) -> timedelta:
+        """`redis_visibility_seconds`."""
+        return timedelta(seconds=self.redis_visibility_seconds)
 
     @property
     def drain(self) -> timedelta:

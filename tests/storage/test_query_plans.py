@@ -22,6 +22,7 @@ CLAIM = {
     "owner": ANN,
     "expiry": NOW + timedelta(seconds=30),
     "now": NOW,
+    "due": NOW,
 }
 
 
@@ -71,6 +72,20 @@ def test_a_page_of_steps_reads_their_key_in_order(engine: Engine) -> None:
 
 def test_claiming_reads_only_what_can_be_claimed(engine: Engine) -> None:
     found = plan(engine, statements.CLAIM, CLAIM)
+    assert "ix_executions_claimable" in found
+    assert not sorts(found)
+
+
+def test_claiming_by_id_reads_only_those_ids(engine: Engine) -> None:
+    values = {**CLAIM, "only": [a_new_id(), a_new_id()]}
+    found = plan(engine, statements.CLAIM_ONLY, values)
+    assert "SCAN executions" not in found
+    assert "Seq Scan" not in found
+
+
+def test_looking_for_what_to_announce_reads_only_what_can_be_claimed(engine: Engine) -> None:
+    pauses = [timedelta(minutes=1), timedelta(minutes=2)]
+    found = plan(engine, statements.dispatch(pauses, 10, NOW))
     assert "ix_executions_claimable" in found
     assert not sorts(found)
 

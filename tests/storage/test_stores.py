@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crewserve.storage.database import Database, open_database
+from crewserve.storage.flow_reports import SqlFlowReports
 from crewserve.storage.memory import MemoryStore
 from crewserve.storage.sql_reader import SqliteReader, SqlReader
 from crewserve.storage.sql_store import SqlStore
@@ -21,22 +22,24 @@ class TestMemoryStore(StoreContract):
         return MemoryStore()
 
 
-class BothOnSqlite(SqlStore, SqliteReader):
+class AllOnSqlite(SqlStore, SqliteReader, SqlFlowReports):
     def __init__(self, writer: Writer, database: Database) -> None:
-        SqlStore.__init__(self, writer, database.writing.dialect)
         SqliteReader.__init__(self, database.reading)
-
-
-class BothOnPostgres(SqlStore, SqlReader):
-    def __init__(self, writer: Writer, database: Database) -> None:
         SqlStore.__init__(self, writer, database.writing.dialect)
+        SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
+
+
+class AllOnPostgres(SqlStore, SqlReader, SqlFlowReports):
+    def __init__(self, writer: Writer, database: Database) -> None:
         SqlReader.__init__(self, database.reading)
+        SqlStore.__init__(self, writer, database.writing.dialect)
+        SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
 
 
 @contextmanager
 def opened(
-    kind: type[BothOnSqlite] | type[BothOnPostgres], database: Database
-) -> Iterator[BothOnSqlite | BothOnPostgres]:
+    kind: type[AllOnSqlite] | type[AllOnPostgres], database: Database
+) -> Iterator[AllOnSqlite | AllOnPostgres]:
     database.migrate()
     writer = Writer(database.writing)
     writer.start()
@@ -50,12 +53,12 @@ def opened(
 class TestSqliteStore(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
-        with opened(BothOnSqlite, open_database(None, tmp_path / "test.db")) as store:
+        with opened(AllOnSqlite, open_database(None, tmp_path / "test.db")) as store:
             yield store
 
 
 class TestPostgresStore(StoreContract):
     @pytest.fixture
     def store(self, postgres_url: str, tmp_path: Path) -> Iterator[Store]:
-        with opened(BothOnPostgres, open_database(postgres_url, tmp_path)) as store:
+        with opened(AllOnPostgres, open_database(postgres_url, tmp_path)) as store:
             yield store

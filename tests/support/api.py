@@ -1,9 +1,11 @@
 """An API without processes or files: memory store, fake host."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -11,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.executions import Executions
+from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowDescription, FlowGraph, FlowHealth
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.http.app import FlowsApi, build_app, close_routes, include_flow
@@ -40,7 +43,7 @@ class Bench:
     host: FakeHost = field(default_factory=FakeHost)
     files: FakeFiles = field(default_factory=FakeFiles)
     clock: FrozenClock = field(default_factory=FrozenClock)
-    announced: list[None] = field(default_factory=list)
+    announced: list[ExecutionId] = field(default_factory=list)
     cancels: list[ExecutionId] = field(default_factory=list)
 
     def attach(self, *, tracebacks: bool = True) -> None:
@@ -48,14 +51,19 @@ class Bench:
             store=self.store,
             reader=self.store,
             catalog=self.catalog,
-            host=self.host,
+            validate=self.host.validate,
             files=self.files,
-            announce=lambda: self.announced.append(None),
+            announce=self.announce,
             announce_cancel=self.cancels.append,
             new_id=a_new_id,
             clock=self.clock,
         )
         attach(self.app, ApiState(executions, self.catalog, self.app.execute_urls, tracebacks))
+
+    def announce(
+        self, claimable: Sequence[Execution], recorded: "Future[Any] | None" = None
+    ) -> None:
+        self.announced += [execution.id for execution in claimable]
 
 
 @asynccontextmanager

@@ -83,9 +83,17 @@ class Server:
         """Until `/health` answers."""
         eventually(self._answers, what="the server answers")
 
-    def _answers(self) -> bool:
+    def works(self) -> bool:
+        """Whether it is a worker that has started."""
+        self._check_alive()
+        return "crewserve worker: " in self.stdout
+
+    def _check_alive(self) -> None:
         if self.process.poll() is not None:
-            raise AssertionError(f"The server ended with {self.process.returncode}:\n{self.log}")
+            raise AssertionError(f"It ended with {self.process.returncode}:\n{self.log}")
+
+    def _answers(self) -> bool:
+        self._check_alive()
         found = re.search(r"http://[\w.]+:\d+", self.stdout)
         if found is None:
             return False
@@ -213,13 +221,37 @@ def running(
     *folder* takes its output, and its data unless *data* names another folder. It runs in *cwd*,
     by default in *folder*, which has no ``.env``. With *port* None the server's settings decide.
     """
+    listen = [] if port is None else ["--port", str(port)]
+    with _started([*command, *listen], folder, data, variables, cwd) as server:
+        server.wait_for_answer()
+        yield server
+
+
+@contextmanager
+def working(
+    folder: Path, *flows: str, variables: Mapping[str, str], cwd: Path | None = None
+) -> Iterator[Server]:
+    """`crewserve worker`, as soon as it says that it works; it answers no requests."""
+    command = [str(Path(sys.executable).with_name("crewserve")), "worker", *flows]
+    with _started(command, folder, None, variables, cwd) as worker:
+        eventually(worker.works, what="the worker works")
+        yield worker
+
+
+@contextmanager
+def _started(
+    command: Sequence[str],
+    folder: Path,
+    data: Path | None,
+    variables: Mapping[str, str] | None,
+    cwd: Path | None,
+) -> Iterator[Server]:
     mark = uuid4().hex
     folder.mkdir(parents=True, exist_ok=True)
     out, err, data = folder / f"{mark}.out", folder / f"{mark}.err", data or folder / "data"
-    listen = [] if port is None else ["--port", str(port)]
     with out.open("wb") as stdout, err.open("wb") as stderr, httpx.Client(timeout=30) as client:
         process = subprocess.Popen(
-            [*command, *listen],
+            command,
             cwd=cwd or folder,
             env=environment(mark, data, variables or {}),
             stdin=subprocess.DEVNULL,
@@ -229,7 +261,6 @@ def running(
         )
         server = Server(process, mark, data, out, err, client)
         try:
-            server.wait_for_answer()
             yield server
         finally:
             _end(server)

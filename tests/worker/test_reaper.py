@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from crewserve.domain.execution import Execution
 from crewserve.domain.ids import WorkerName
 from crewserve.domain.status import Status
 from crewserve.storage.memory import MemoryStore
@@ -18,13 +19,13 @@ GONE = WorkerName("gone:1:0:00")
 
 async def reap(store: MemoryStore) -> tuple[list[WorkerName], int]:
     buried: list[WorkerName] = []
-    announced: list[None] = []
+    announced: list[Execution] = []
     await Reaper(
         store=store,
         reader=store,
         is_gone=lambda name: name == GONE,
         bury=buried.append,
-        announce=lambda: announced.append(None),
+        announce=lambda claimable, recorded=None: announced.extend(claimable),
         clock=FrozenClock(),
     ).reap()
     return buried, len(announced)

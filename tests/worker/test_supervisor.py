@@ -17,6 +17,7 @@ from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
+from crewserve.engines.local import LocalEngine
 from crewserve.http.flow_router import flow_router
 from crewserve.ports import Finished, Outcome, Run, Stopped
 from crewserve.storage.memory import MemoryStore
@@ -116,6 +117,7 @@ async def a_desk(
         "drain": timedelta(),
         **options,
     }
+    wake = asyncio.Event()
     supervisor = Supervisor(
         name=ANN,
         store=store,
@@ -123,7 +125,8 @@ async def a_desk(
         host=host,
         catalog=FlowCatalog({flow.name: flow}),
         leases=leases,
-        wake=asyncio.Event(),
+        wake=wake,
+        announce=LocalEngine(wake).announce,
         lease=lease,
         clock=clock,
         **settings,

@@ -32,8 +32,8 @@ from crewserve.ports import (
     ExecutionQuery,
     ExecutionReader,
     ExecutionStore,
-    FlowHost,
     NewId,
+    ValidateInputs,
 )
 
 PAGE = 1000
@@ -52,7 +52,7 @@ class Executions:
     store: ExecutionStore
     reader: ExecutionReader
     catalog: FlowCatalog
-    host: FlowHost
+    validate: ValidateInputs
     files: ExecutionFiles
     announce: Announce
     announce_cancel: AnnounceCancel
@@ -100,9 +100,6 @@ class Executions:
     ) -> Execution:
         """Check and record durably. When it returns, the execution survives a crash.
 
-        The supervisor is told when the write is asked for: its claim waits in the same queue behind
-        it, and often shares the commit.
-
         Raises: FlowUnavailable, InvalidInputs, KeyTaken, NotReady, StorageUnavailable.
         """
         self.catalog.check_available(flow)
@@ -127,7 +124,7 @@ class Executions:
         self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
     ) -> None:
         added = self.store.add(execution, steps, key)
-        self.announce()
+        self.announce([execution], added)
         await asyncio.wrap_future(added)
 
     async def cancel(

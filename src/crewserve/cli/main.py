@@ -8,13 +8,14 @@ from pathlib import Path
 
 from crewserve.cli import discovery
 from crewserve.cli.server import CannotStart, add_server_arguments, fail, read_settings, serve
+from crewserve.cli.worker import add_worker_arguments, work
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parsed = _parser().parse_args(arguments)
     try:
-        _serve(parsed)
+        parsed.run(parsed)
     except CannotStart as error:
         return fail(error)
     return 0
@@ -24,15 +25,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("crewserve", description="Serve CrewAI flows over HTTP")
     parser.add_argument("--version", action="version", version=version("crewserve"))
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    command = commands.add_parser("serve", help="serve flows without writing any code")
-    command.add_argument(
-        "flows",
-        nargs="*",
-        metavar="FLOW",
-        help="module:FlowClass or path/to/main.py:FlowClass; none: those of the CrewAI project "
-        "in this folder",
-    )
-    add_server_arguments(command)
+    serving = commands.add_parser("serve", help="serve flows without writing any code")
+    add_server_arguments(serving)
+    working = commands.add_parser("worker", help="run what APIs on any host have accepted")
+    add_worker_arguments(working)
+    for command, run in ((serving, _serve), (working, work)):
+        command.set_defaults(run=run)
+        command.add_argument(
+            "flows",
+            nargs="*",
+            metavar="FLOW",
+            help="module:FlowClass or path/to/main.py:FlowClass; none: those of CREWSERVE_FLOWS, "
+            "or of the CrewAI project in this folder",
+        )
     return parser
 
 

@@ -7,6 +7,7 @@ import resource
 import socket
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Final
 
 import uvicorn
@@ -47,23 +48,27 @@ def _port(text: str) -> int:
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
     """The environment's settings, with what the command line says. Raises: CannotStart."""
-    given = {"api_host": arguments.host, "api_port": arguments.port}
+    said = vars(arguments)
+    given = {"api_host": said.get("host"), "api_port": said.get("port")}
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         wrong = [f"{found['loc'][0]}: {found['msg']}" for found in error.errors()]
         raise CannotStart("A setting is wrong: " + "; ".join(wrong), "see .env.example") from error
+    if settings.broker_url and find_spec("celery") is None:
+        raise CannotStart("A broker needs Celery", "pip install 'crewserve[celery]'")
+    return settings
 
 
 def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: bool) -> None:
     """Run *app*, given as ``module:attribute``, until a signal. Raises: CannotStart."""
     configure_logging()
     listener = _listen(settings.api_host, settings.api_port)
-    _prepare(settings)
+    prepare(settings)
     if reload:
         settings = settings.model_copy(update={"drain_seconds": 0.0})  # changes take effect at once
     settings.pass_on()
-    _allow_many_connections()
+    allow_many_files()
     config = uvicorn.Config(
         app,
         reload=reload,
@@ -85,7 +90,8 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
         raise CannotStart("The server could not start; its log above says why")
 
 
-def _prepare(settings: Settings) -> None:
+def prepare(settings: Settings) -> None:
+    """Make sure that there is storage. Raises: CannotStart."""
     try:
         prepare_storage(settings)
     except DatabaseUnusable as error:
@@ -118,7 +124,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _allow_many_connections() -> None:
+def allow_many_files() -> None:
     """Each client and each running execution takes a descriptor; 1024 are soon used up."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -13,3 +13,5 @@ def configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for quiet in ("alembic", "uvicorn.access", "asyncio"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
+    # It warns, with a traceback, of each message that goes back.
+    logging.getLogger("celery").setLevel(logging.ERROR)

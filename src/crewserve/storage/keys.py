@@ -1,10 +1,9 @@
 """Which idempotency keys have started what."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, Insert, Row, Select, bindparam, delete, select, tuple_
-from sqlalchemy.dialects import sqlite
 
 from crewserve.domain.errors import KeyTaken
 from crewserve.domain.execution import Execution
@@ -12,9 +11,7 @@ from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import idempotency_keys
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
+from crewserve.storage.upsert import dialect_insert
 
 FORGOTTEN_AT_ONCE: Final = 10
 """Each keyed start adds one row and removes so many old ones, so that these stay few."""
@@ -83,18 +80,10 @@ def _insert(dialect: Dialect) -> Insert:
 
     Of two that meet, in whatever processes, the second waits for the first one's commit.
     """
-    statement = _plain_insert(dialect)
+    statement = dialect_insert(dialect, idempotency_keys)
     primary = idempotency_keys.primary_key.columns.keys()
     return statement.on_conflict_do_update(
         index_elements=primary,
         set_={name: new for name, new in statement.excluded.items() if name not in primary},
         where=_COLUMNS.created_at <= bindparam("forgotten"),
     ).returning(_COLUMNS.key)
-
-
-def _plain_insert(dialect: Dialect) -> "sqlite.Insert | postgresql.Insert":
-    if dialect.name == "sqlite":
-        return sqlite.insert(idempotency_keys)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # others start faster
-
-    return postgresql.insert(idempotency_keys)

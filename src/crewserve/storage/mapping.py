@@ -13,12 +13,13 @@ from crewserve.domain.policy import DEFAULT, Policy, from_fields, to_fields
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.ports import Held
+from crewserve.storage.tables import executions
 
 _DEFAULT_FIELDS: Final = to_fields(DEFAULT)
 
 
 def to_execution(row: Row[Any]) -> Execution:
-    """*row* has all columns of `executions`."""
+    """*row* has the columns of an execution's record."""
     owner = row.lease_owner
     return Execution(
         id=ExecutionId(row.id),
@@ -87,7 +88,14 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
 FIXED: Final = frozenset(
     {"id", "flow", "driver", "inputs", "created_at", "policy", "parent", "accepts_changes"}
 )
-"""The columns that never change; `to_changes` has all others."""
+"""The columns that never change; `to_changes` has all others of `RECORDED`."""
+
+RECORDED: Final = tuple(
+    name
+    for name in executions.columns.keys()  # noqa: SIM118  # a collection, not a mapping
+    if name not in {"dispatched_at", "dispatches"}
+)
+"""The columns of an execution's record; the others are bookkeeping of announcements."""
 
 
 def to_changes(execution: Execution) -> Mapping[str, Any]:

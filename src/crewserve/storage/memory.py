@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import TypeVar
 
@@ -29,20 +29,29 @@ from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
-from crewserve.ports import ExecutionQuery, Held, ended_attempt, lease_lost_reason
+from crewserve.ports import (
+    CLOCK_SKEW,
+    ExecutionQuery,
+    FlowReport,
+    Held,
+    ended_attempt,
+    lease_lost_reason,
+)
 from crewserve.storage.types import encode_json
 
 T = TypeVar("T")
 
 
 class MemoryStore:
-    """`ExecutionStore` and `ExecutionReader` of one process; nothing outlives it."""
+    """All storage ports in one process; nothing outlives it."""
 
     def __init__(self) -> None:
         self._rows: dict[ExecutionId, Execution] = {}
         self._steps: dict[ExecutionId, dict[int, tuple[int, Step]]] = {}
         self._attempts: dict[Held, Attempt] = {}
         self._keys: dict[tuple[str, str], KeyedStart] = {}
+        self._dispatches: dict[ExecutionId, tuple[int, datetime]] = {}
+        self._reports: dict[FlowName, FlowReport] = {}
         self._lock = Lock()
 
     def add(
@@ -97,10 +106,16 @@ class MemoryStore:
         limit: int,
         lease_expires_at: datetime,
         now: datetime,
+        only: Collection[ExecutionId] | None = None,
     ) -> Future[list[Execution]]:
+        due = now if only is None else now + CLOCK_SKEW
+
         def run() -> list[Execution]:
-            ready = [row for row in self._rows.values() if _is_claimable(row, flows, now)]
-            ready.sort(key=lambda row: (row.available_at, row.id))
+            ready = [
+                row
+                for row in self._claimable(due)
+                if row.flow in flows and (only is None or row.id in only)
+            ]
             event = Claimed(owner, lease_expires_at)
             return [self._apply(row, event, now) for row in ready[:limit]]
 
@@ -118,6 +133,22 @@ class MemoryStore:
                 and row.driver is Driver.WORKER
                 and Held(row.id, row.fence) not in but
             ]
+
+        return self._transaction(run)
+
+    def dispatch(
+        self, *, pauses: Sequence[timedelta], limit: int, now: datetime
+    ) -> Future[list[Execution]]:
+        def is_heard_of(row: Execution) -> bool:
+            times, last = self._dispatches.get(row.id, (0, row.available_at))
+            return last > now - pauses[min(times, len(pauses) - 1)]
+
+        def run() -> list[Execution]:
+            due = [row for row in self._claimable(now) if not is_heard_of(row)][:limit]
+            for row in due:
+                times, _ = self._dispatches.get(row.id, (0, now))
+                self._dispatches[row.id] = (times + 1, now)
+            return due
 
         return self._transaction(run)
 
@@ -163,10 +194,19 @@ class MemoryStore:
                 raise ExecutionActive(execution_id, row.status)
             del self._rows[execution_id]
             self._steps.pop(execution_id, None)
+            self._dispatches.pop(execution_id, None)
             for held in [held for held in self._attempts if held.id == execution_id]:
                 del self._attempts[held]
 
         return self._transaction(run)
+
+    def report(self, reports: Sequence[FlowReport]) -> Future[None]:
+        return self._transaction(
+            lambda: self._reports.update({report.name: report for report in reports})
+        )
+
+    async def reported(self) -> Sequence[FlowReport]:
+        return list(self._reports.values())
 
     async def get(self, execution_id: ExecutionId) -> Execution:
         return self._find(execution_id)
@@ -199,6 +239,11 @@ class MemoryStore:
 
     async def owners(self) -> Collection[WorkerName]:
         return {row.lease_owner for row in self._rows.values() if row.lease_owner is not None}
+
+    def _claimable(self, due: datetime) -> list[Execution]:
+        """Oldest first."""
+        found = [row for row in self._rows.values() if _is_claimable(row, due)]
+        return sorted(found, key=lambda row: (row.available_at, row.id))
 
     def _find(self, execution_id: ExecutionId) -> Execution:
         if execution_id not in self._rows:
@@ -255,9 +300,9 @@ def _check(*values: object) -> None:
     encode_json(values)
 
 
-def _is_claimable(row: Execution, flows: Collection[FlowName], now: datetime) -> bool:
-    mine = row.driver is Driver.WORKER and row.flow in flows
-    return mine and row.status is Status.PENDING and row.available_at <= now
+def _is_claimable(row: Execution, due: datetime) -> bool:
+    is_pending = row.driver is Driver.WORKER and row.status is Status.PENDING
+    return is_pending and row.available_at <= due
 
 
 def _is_abandoned(row: Execution, lost: Collection[WorkerName], now: datetime) -> bool:

@@ -90,17 +90,17 @@ class SqlReader:
         self._threads.shutdown()
 
     async def get(self, execution_id: ExecutionId) -> Execution:
-        rows = await self._rows(select(executions).where(executions.c.id == execution_id))
+        rows = await self.rows(select(executions).where(executions.c.id == execution_id))
         if not rows:
             raise ExecutionNotFound(execution_id)
         return to_execution(rows[0])
 
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
-        return [to_execution(row) for row in await self._rows(page_statement(query))]
+        return [to_execution(row) for row in await self.rows(page_statement(query))]
 
     async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
         statement = select(steps).where(steps.c.execution == execution_id)
-        return [to_step(row) for row in await self._rows(statement.order_by(steps.c.position))]
+        return [to_step(row) for row in await self.rows(statement.order_by(steps.c.position))]
 
     async def step_page(
         self, execution_id: ExecutionId, *, after: int, limit: int
@@ -117,16 +117,17 @@ class SqlReader:
 
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         statement = select(attempts).where(attempts.c.execution == execution_id)
-        return [to_attempt(row) for row in await self._rows(statement.order_by(attempts.c.fence))]
+        return [to_attempt(row) for row in await self.rows(statement.order_by(attempts.c.fence))]
 
     async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
-        rows = await self._rows(keys.find(key))
+        rows = await self.rows(keys.find(key))
         return keys.to_keyed_start(rows[0]) if rows else None
 
     async def owners(self) -> Collection[WorkerName]:
-        return {WorkerName(row.lease_owner) for row in await self._rows(OWNERS)}
+        return {WorkerName(row.lease_owner) for row in await self.rows(OWNERS)}
 
-    async def _rows(self, statement: Statement) -> "Sequence[Row[Any]]":
+    async def rows(self, statement: Statement) -> "Sequence[Row[Any]]":
+        """Raises: StorageUnavailable."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._read, statement)
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, Dialect
 
@@ -19,11 +20,12 @@ from crewserve.domain.idempotency import IdempotencyKey
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
 from crewserve.domain.step import Step
-from crewserve.ports import Held, ended_attempt, lease_lost_reason
+from crewserve.ports import CLOCK_SKEW, Held, ended_attempt, lease_lost_reason
 from crewserve.storage import statements
 from crewserve.storage.keys import KeyWriter
 from crewserve.storage.mapping import (
     FIXED,
+    RECORDED,
     to_attempt_row,
     to_cancel,
     to_changes,
@@ -32,7 +34,6 @@ from crewserve.storage.mapping import (
     to_step_row,
 )
 from crewserve.storage.prepared import Prepared
-from crewserve.storage.tables import executions
 from crewserve.storage.tables import steps as steps_table
 from crewserve.storage.writer import Writer
 
@@ -42,10 +43,10 @@ class SqlStore:
 
     def __init__(self, writer: Writer, dialect: Dialect) -> None:
         self._writer = writer
-        changing = [name for name in executions.c.keys() if name not in FIXED]  # noqa: SIM118
+        changing = [name for name in RECORDED if name not in FIXED]
         begun = ["execution", "fence", "number", "worker", "started_at"]
         self._keys = KeyWriter(dialect)
-        self._insert = Prepared(statements.add(dialect), dialect, executions.c.keys())
+        self._insert = Prepared(statements.add(dialect), dialect, RECORDED)
         self._update = Prepared(statements.replace(dialect), dialect, changing)
         self._begin_attempt = Prepared(statements.BEGIN_ATTEMPT, dialect, begun)
         self._end_attempt = Prepared(statements.END_ATTEMPT, dialect)
@@ -111,17 +112,22 @@ class SqlStore:
         limit: int,
         lease_expires_at: datetime,
         now: datetime,
+        only: Collection[ExecutionId] | None = None,
     ) -> Future[list[Execution]]:
-        values = {
+        statement = statements.CLAIM if only is None else statements.CLAIM_ONLY
+        values: dict[str, Any] = {
             "flows": sorted(flows),
             "most": limit,
             "owner": owner,
             "expiry": lease_expires_at,
             "now": now,
+            "due": now,
         }
+        if only is not None:
+            values |= {"only": list(only), "due": now + CLOCK_SKEW}
 
         def run(connection: Connection) -> list[Execution]:
-            rows = connection.execute(statements.CLAIM, values)
+            rows = connection.execute(statement, values)
             claimed = [to_execution(row) for row in rows]
             for execution in claimed:
                 self._begin_attempt.run(connection, to_attempt_row(execution))
@@ -139,6 +145,17 @@ class SqlStore:
                 for claimed in map(to_execution, rows)
                 if Held(claimed.id, claimed.fence) not in but
             ]
+
+        return self._writer.submit(run)
+
+    def dispatch(
+        self, *, pauses: Sequence[timedelta], limit: int, now: datetime
+    ) -> Future[list[Execution]]:
+        statement = statements.dispatch(pauses, limit, now)
+
+        def run(connection: Connection) -> list[Execution]:
+            found = [to_execution(row) for row in connection.execute(statement)]
+            return sorted(found, key=_age)
 
         return self._writer.submit(run)
 
@@ -188,6 +205,10 @@ class SqlStore:
 
     def delete(self, execution_id: ExecutionId) -> Future[None]:
         return self._writer.submit(lambda connection: _delete(connection, execution_id))
+
+
+def _age(execution: Execution) -> tuple[datetime, ExecutionId]:
+    return execution.available_at, execution.id
 
 
 def _get(connection: Connection, execution_id: ExecutionId) -> Execution:

@@ -1,8 +1,9 @@
 """The statements of the writing side, built once."""
 
-from collections.abc import Collection
-from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
@@ -18,21 +19,20 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
     tuple_,
     update,
 )
-from sqlalchemy.dialects import sqlite
 
 from crewserve.domain.execution import Driver
 from crewserve.domain.ids import WorkerName
 from crewserve.domain.status import TERMINAL, Status
 from crewserve.ports import Held
 from crewserve.storage.tables import CLAIMABLE, attempts, executions, steps
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
+from crewserve.storage.types import UtcDateTime
+from crewserve.storage.upsert import dialect_insert, replacing, replacing_insert
 
 READY_CHANNEL: Final = "crewserve_ready"
 CANCEL_CHANNEL: Final = "crewserve_cancel"
@@ -64,31 +64,64 @@ def replace(dialect: Dialect) -> Update:
     return statement.returning(_TELL) if dialect.name == "postgresql" else statement
 
 
-_OLDEST = (
+_CLAIMABLE_NOW = (
     select(executions.c.id)
     .where(
         CLAIMABLE,
-        executions.c.available_at <= bindparam("now"),
+        executions.c.available_at <= bindparam("due"),
         executions.c.flow.in_(bindparam("flows", expanding=True)),
     )
     .order_by(executions.c.available_at, executions.c.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
-    .cte("oldest")  # a plain subquery PostgreSQL may run again, and then it locks other rows too
 )
-CLAIM = (  # `apply(execution, Claimed(...))` as one statement, so that two claimers cannot meet
-    update(executions)
-    .where(executions.c.id.in_(select(_OLDEST.c.id)))
-    .values(
-        status=Status.RUNNING,
-        attempt=executions.c.attempt + 1,
-        fence=executions.c.fence + 1,
-        started_at=bindparam("now"),
-        lease_owner=bindparam("owner"),
-        lease_expires_at=bindparam("expiry"),
+
+
+def _claim(candidates: "Select[tuple[UUID]]") -> Update:
+    """`apply(execution, Claimed(...))` as one statement, so that two claimers cannot meet."""
+    oldest = candidates.cte("oldest")  # a subquery PostgreSQL may run again, and lock other rows
+    return (
+        update(executions)
+        .where(executions.c.id.in_(select(oldest.c.id)))
+        .values(
+            status=Status.RUNNING,
+            attempt=executions.c.attempt + 1,
+            fence=executions.c.fence + 1,
+            started_at=bindparam("now"),
+            lease_owner=bindparam("owner"),
+            lease_expires_at=bindparam("expiry"),
+        )
+        .returning(*executions.c)
     )
-    .returning(*executions.c)
-)
+
+
+CLAIM = _claim(_CLAIMABLE_NOW)
+CLAIM_ONLY = _claim(_CLAIMABLE_NOW.where(executions.c.id.in_(bindparam("only", expanding=True))))
+
+
+def dispatch(pauses: Sequence[timedelta], limit: int, now: datetime) -> Update:
+    """See `ExecutionStore.dispatch`."""
+    since = [literal(now - pause, UtcDateTime()) for pause in pauses]
+    quiet_since = case(
+        *((executions.c.dispatches == times, moment) for times, moment in enumerate(since)),
+        else_=since[-1],
+    )
+    announced_at = func.coalesce(executions.c.dispatched_at, executions.c.available_at)
+    due = (
+        select(executions.c.id)
+        .where(CLAIMABLE, executions.c.available_at <= now, announced_at <= quiet_since)
+        .order_by(executions.c.available_at, executions.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        update(executions)
+        .where(executions.c.id.in_(select(due.c.id)))
+        .values(dispatched_at=now, dispatches=executions.c.dispatches + 1)
+        .returning(*executions.c)
+    )
+
 
 CLAIMED = (
     select(executions)
@@ -120,7 +153,7 @@ END_ATTEMPT = (
 
 def add_step(dialect: Dialect) -> Insert:
     """For an execution that begins with it."""
-    return _recorded_twice_is_once(_insert_step(dialect))
+    return replacing_insert(dialect, steps)
 
 
 def record_step(dialect: Dialect) -> Insert:
@@ -136,22 +169,7 @@ def record_step(dialect: Dialect) -> Insert:
         )
         .with_for_update(read=True)  # or the reaper could take it away before the commit
     )
-    return _recorded_twice_is_once(_insert_step(dialect).from_select(names, held))
-
-
-def _recorded_twice_is_once(statement: "sqlite.Insert | postgresql.Insert") -> Insert:
-    """The writer of a step may not know that the first try succeeded."""
-    key = steps.primary_key.columns.keys()
-    new = {name: column for name, column in statement.excluded.items() if name not in key}
-    return statement.on_conflict_do_update(index_elements=key, set_=new)
-
-
-def _insert_step(dialect: Dialect) -> "sqlite.Insert | postgresql.Insert":
-    if dialect.name == "sqlite":
-        return sqlite.insert(steps)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # others start faster
-
-    return postgresql.insert(steps)
+    return replacing(dialect_insert(dialect, steps).from_select(names, held), steps)
 
 
 def renew(owner: WorkerName, held: Collection[Held], expiry: datetime, now: datetime) -> Update:

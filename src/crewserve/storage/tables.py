@@ -56,6 +56,8 @@ executions: Final = Table(
     Column("failure_type", Text),
     Column("failure_step", Text),
     Column("failure_traceback", Text),
+    Column("dispatched_at", UtcDateTime),
+    Column("dispatches", Integer, nullable=False, server_default="0"),
     CheckConstraint("(lease_owner is null) = (lease_expires_at is null)", name="lease_is_whole"),
     CheckConstraint("status != 'running' or lease_owner is not null", name="running_is_held"),
 )
@@ -124,4 +126,20 @@ idempotency_keys: Final = Table(
     Column("flow", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Index("ix_idempotency_keys_created_at", "created_at"),
+)
+
+flows: Final = Table(
+    "flows",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("ref", Text, nullable=False),
+    Column("health", String(16), nullable=False),
+    Column("description", Text),
+    Column("input_schema", JsonValue),
+    Column("graph", JsonValue),
+    Column("digest", String(64)),
+    Column("error", Text),
+    Column("traceback", Text),
+    Column("worker", Text, nullable=False),
+    Column("reported_at", UtcDateTime, nullable=False),
 )

@@ -30,6 +30,7 @@ from crewserve.ports import (
     lease_lost_reason,
 )
 from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execution
+from crewserve.testing.dispatching import DispatchContract, FlowReportsContract
 from crewserve.testing.idempotency import IdempotencyContract
 from crewserve.testing.reading import ReadingContract
 from crewserve.testing.refusals import RefusalContract
@@ -361,5 +362,7 @@ class StoreContract(
     HistoryContract,
     IdempotencyContract,
     RefusalContract,
+    DispatchContract,
+    FlowReportsContract,
 ):
     """All of it."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import FlowName, WorkerName
-from crewserve.ports import ExecutionReader, ExecutionStore, Held
+from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports, Held
 from crewserve.testing.builders import NOW, an_execution
 
 T = TypeVar("T")
@@ -21,8 +21,8 @@ LEASE = timedelta(seconds=30)
 LATER = NOW + LEASE + timedelta(seconds=1)
 
 
-class Store(ExecutionStore, ExecutionReader, Protocol):
-    """Both sides of one database."""
+class Store(ExecutionStore, ExecutionReader, FlowReports, Protocol):
+    """All sides of one database."""
 
 
 def done(future: Future[T]) -> Awaitable[T]:

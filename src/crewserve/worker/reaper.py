@@ -53,6 +53,6 @@ class Reaper:
         )
         for execution in reaped:
             log.warning("Execution %s lost its worker and is %s", execution.id, execution.status)
-        if any(execution.status is Status.PENDING for execution in reaped):
-            self.announce()
+        if again := [one for one in reaped if one.status is Status.PENDING]:
+            self.announce(again)
         return len(reaped)

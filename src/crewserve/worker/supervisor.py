@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,10 +13,19 @@ from crewserve.application.catalog import FlowCatalog
 from crewserve.application.refused import event_instead, step_instead
 from crewserve.domain.errors import StaleExecution, StorageUnavailable, ValueRefused
 from crewserve.domain.execution import Event, Execution
-from crewserve.domain.ids import WorkerName
+from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.domain.status import Status
 from crewserve.domain.step import Step
-from crewserve.ports import Clock, ExecutionReader, ExecutionStore, FlowHost, Held, Run
+from crewserve.ports import (
+    Announce,
+    Clock,
+    ExecutionReader,
+    ExecutionStore,
+    FlowHost,
+    Held,
+    Run,
+)
+from crewserve.worker.deliveries import Attempt, Deliveries, is_due
 from crewserve.worker.job import Job, Why
 from crewserve.worker.leases import LeaseKeeper, boottime
 
@@ -55,6 +64,8 @@ class Supervisor:
     leases: LeaseKeeper
     wake: asyncio.Event
     """Set by whoever makes something claimable, or makes room."""
+    announce: Announce
+    """For what shall be tried again."""
     slots: int
     has_memory: Callable[[], bool]
     is_busy: Callable[[], bool]
@@ -63,7 +74,9 @@ class Supervisor:
     drain: timedelta
     """How long running executions may go on after `stop`."""
     clock: Clock
-    _running: "dict[Job, asyncio.Task[None]]" = field(default_factory=dict)
+    deliveries: Deliveries | None = None
+    """Whence it gets what it may claim; without it, it claims whatever there is."""
+    _running: dict[Job, Attempt] = field(default_factory=dict)
     _unanswered: bool = False
     """A claim was sent, and what it gave was not started: it may have been committed."""
     _stopping: bool = False
@@ -89,6 +102,8 @@ class Supervisor:
     def stop(self) -> None:
         """Have `keep` come to its end."""
         self._stopping = True
+        if self.deliveries is not None:
+            self.deliveries.close()
         self.wake.set()
 
     def hurry(self) -> None:
@@ -121,12 +136,29 @@ class Supervisor:
         """Start what there is room for; returns whether there may be more."""
         if self._unanswered:
             await self._hand_back()
-        limit = min(self.host.room, self.slots - len(self._running), CLAIM_AT_ONCE)
-        if limit <= 0 or self._stopping or self.leases.in_doubt or not self.has_memory():
-            return False
-        limit = self._uncrowded(limit)
-        if limit == 0:
-            return False
+        limit = self._limit()
+        if self.deliveries is not None:
+            return await self._claim_delivered(self.deliveries, limit)
+        begun = await self._begin(limit) if limit else {}
+        return limit > 0 and (begun is None or len(begun) == limit)
+
+    async def _claim_delivered(self, deliveries: Deliveries, limit: int) -> bool:
+        offered = deliveries.oldest(limit)
+        begun = await self._begin(limit, offered) if offered else {}
+        if begun is not None:
+            deliveries.settle(offered, begun)
+        return bool(offered)
+
+    def _limit(self) -> int:
+        if self._stopping or self.leases.in_doubt or not self.has_memory():
+            return 0
+        free = min(self.host.room, self.slots - len(self._running), CLAIM_AT_ONCE)
+        return self._uncrowded(free) if free > 0 else 0
+
+    async def _begin(
+        self, limit: int, only: Collection[ExecutionId] | None = None
+    ) -> Mapping[ExecutionId, Attempt] | None:
+        """Claim so many, and start them; None when it took too long to start them."""
         deadline, now = self.leases.deadline(), self.clock()
         self._unanswered = True
         claimed = await asyncio.wrap_future(
@@ -136,14 +168,13 @@ class Supervisor:
                 limit=limit,
                 lease_expires_at=now + self.lease,
                 now=now,
+                only=only,
             )
         )
         if claimed and boottime() >= deadline:  # this process was frozen meanwhile
-            return True
+            return None
         self._unanswered = False
-        for execution in claimed:
-            self._start(execution, deadline)
-        return len(claimed) == limit
+        return {execution.id: self._start(execution, deadline) for execution in claimed}
 
     def _uncrowded(self, limit: int) -> int:
         """How many of *limit* may begin now without slowing down those that run."""
@@ -157,11 +188,13 @@ class Supervisor:
         """What was claimed in our name and does not run."""
         running = [job.held for job in self._running]
         back = self.store.hand_back(self.name, but=running, now=self.clock())
-        for execution in await asyncio.wrap_future(back):
+        handed_back = await asyncio.wrap_future(back)
+        for execution in handed_back:
             log.warning("Execution %s was claimed in vain and is handed back", execution.id)
         self._unanswered = False
+        self.announce(handed_back)
 
-    def _start(self, execution: Execution, deadline: float) -> None:
+    def _start(self, execution: Execution, deadline: float) -> Attempt:
         self._last_start = asyncio.get_running_loop().time()
         job = Job(self.catalog.specs[execution.flow], execution, self.host)
         task = asyncio.create_task(self._attempt(job), name=f"attempt-{execution.id}")
@@ -173,16 +206,16 @@ class Supervisor:
             on_cancel=job.cancel,
         )
         task.add_done_callback(lambda _: self._ended(job))
+        return task
 
     def _ended(self, job: Job) -> None:
         del self._running[job]
         self.leases.release(job.held)
         self.wake.set()
 
-    async def _attempt(self, job: Job) -> None:
+    async def _attempt(self, job: Job) -> Execution | None:
         event = await job.work(partial(self._prepare, job))
-        if event is not None:
-            await self._record(job.held, event)
+        return None if event is None else await self._record(job.held, event)
 
     async def _prepare(self, job: Job) -> Run:
         """An execution that nobody ran before has no steps yet."""
@@ -210,17 +243,18 @@ class Supervisor:
             else:
                 return
 
-    async def _record(self, held: Held, event: Event) -> None:
+    async def _record(self, held: Held, event: Event) -> Execution | None:
         try:
-            await self._write(held, event)
+            return await self._write(held, event)
         except ValueRefused as refusal:
             log.warning("The end of execution %s: %s", held.id, refusal)
-            await self._write(held, event_instead(event, refusal))
+            return await self._write(held, event_instead(event, refusal))
 
-    async def _write(self, held: Held, event: Event) -> None:
+    async def _write(self, held: Held, event: Event) -> Execution | None:
         """However long the database is away.
 
-        A lost lease or the end of the drain ends the wait; then the reaper decides.
+        A lost lease or the end of the drain ends the wait; then the reaper decides, and the answer
+        is None.
         """
         while True:
             try:
@@ -229,19 +263,22 @@ class Supervisor:
                 )
             except StaleExecution:
                 log.warning("Execution %s is somebody else's; its outcome is dropped", held.id)
+                return None
             except StorageUnavailable:
                 if self._hurry.is_set():
                     log.error("The end of execution %s could not be recorded", held.id)
-                    return
+                    return None
                 await asyncio.sleep(RETRY_SECONDS)
-                continue
             else:
                 log.info("Execution %s of %s is %s", held.id, written.flow, written.status)
-                self._wake_for(written)
-            return
+                self._announce_next_attempt(written)
+                return written
 
-    def _wake_for(self, execution: Execution) -> None:
-        """When its next attempt may begin."""
-        if execution.status is Status.PENDING:
-            seconds = (execution.available_at - self.clock()).total_seconds()
-            asyncio.get_running_loop().call_later(max(0.0, seconds), self.wake.set)
+    def _announce_next_attempt(self, execution: Execution) -> None:
+        """When it may begin. If that is now, whatever delivered it delivers it again."""
+        if execution.status is not Status.PENDING:
+            return
+        if self.deliveries is not None and is_due(execution, self.clock):
+            return
+        seconds = (execution.available_at - self.clock()).total_seconds()
+        asyncio.get_running_loop().call_later(max(0.0, seconds), self.announce, [execution])

@@ -1,0 +1,8 @@
+"""The one place where parts are chosen and joined."""
+
+from crewserve.bootstrap.api import create_app, quiet_crewai
+from crewserve.bootstrap.ground import prepare_storage
+from crewserve.bootstrap.worker import run_worker
+from crewserve.http.app import include_flow
+
+__all__ = ["create_app", "include_flow", "prepare_storage", "quiet_crewai", "run_worker"]

@@ -1,0 +1,116 @@
+"""A process that answers requests."""
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from crewserve.application.catalog import FlowCatalog
+from crewserve.application.executions import Executions
+from crewserve.application.flow_reports import FlowFollowing
+from crewserve.application.hand_driven import HandDriven
+from crewserve.bootstrap.duties import keep
+from crewserve.bootstrap.ground import Ground, lay_ground, new_id, now
+from crewserve.bootstrap.supervision import open_leases, open_model, work_on_claims
+from crewserve.crew.environment import QUIET
+from crewserve.http.app import FlowsApi, build_app, close_routes
+from crewserve.http.deps import ApiState, attach
+from crewserve.observability.logging import configure_logging
+from crewserve.ports import Announce, ValidateInputs
+from crewserve.settings import Settings, environment, export
+from crewserve.storage.files import LocalFiles
+from crewserve.worker.leases import LeaseKeeper
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+BindHandDriven = Callable[[HandDriven | None], None]
+
+
+def create_app(
+    *,
+    bind_hand_driven: BindHandDriven = lambda _: None,
+    settings: Settings | None = None,
+) -> FlowsApi:
+    """An app whose flows are those of the `flow_router`s that are included before it starts.
+
+    *settings* come from the environment by default. *bind_hand_driven* is told what hand-written
+    routers work with, and None when the server stops.
+    """
+    chosen = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        configure_logging()
+        close_routes(app)
+        catalog = FlowCatalog(app.flows)
+        app.input_schemas = catalog.state_schemas
+        async with AsyncExitStack() as stack:
+            ground = await lay_ground(stack, chosen, catalog)
+            announce, leases, validate = await _open_engine(ground)
+            executions = _executions(ground, announce, leases, validate)
+            tracebacks = chosen.api_host in LOOPBACK
+            attach(app, ApiState(executions, catalog, app.execute_urls, tracebacks))
+            bind_hand_driven(_hand_driven(ground, leases))
+            stack.callback(bind_hand_driven, None)
+            yield
+
+    app = build_app(lifespan=lifespan, max_body_bytes=chosen.max_body_bytes)
+    return app
+
+
+def quiet_crewai() -> None:
+    """Prepare the API process for hand-written routers: `.env` read, no telemetry."""
+    export({**environment(), **QUIET})
+
+
+async def _open_engine(ground: Ground) -> tuple[Announce, LeaseKeeper, ValidateInputs]:
+    if url := ground.broker_url:
+        return await _hand_to_workers(ground, url)
+    work = await work_on_claims(ground)
+    return work.announce, work.leases, work.host.validate
+
+
+async def _hand_to_workers(
+    ground: Ground, url: str
+) -> tuple[Announce, LeaseKeeper, ValidateInputs]:
+    """Run nothing here, so load no flows either."""
+    from crewserve.bootstrap.brokered import broker_of, open_publisher  # noqa: PLC0415  # extra
+    from crewserve.engines.screening import Screening  # noqa: PLC0415  # extra
+
+    announce = open_publisher(ground, broker_of(ground, url))
+    following = FlowFollowing(ground.catalog, ground.reports)
+    await following.look()
+    keep(ground.stack, "flow reports", following.keep())
+    if "crewai" in sys.modules:  # hand-written routers run flows here all the same
+        await open_model(ground)
+    leases = await open_leases(ground, announce)
+    return announce, leases, Screening(ground.catalog).validate
+
+
+def _executions(
+    ground: Ground, announce: Announce, leases: LeaseKeeper, validate: ValidateInputs
+) -> Executions:
+    return Executions(
+        store=ground.store,
+        reader=ground.reader,
+        catalog=ground.catalog,
+        validate=validate,
+        files=LocalFiles(ground.folder("executions")),
+        announce=announce,
+        announce_cancel=leases.look,
+        new_id=new_id,
+        clock=now,
+    )
+
+
+def _hand_driven(ground: Ground, leases: LeaseKeeper) -> HandDriven:
+    return HandDriven(
+        store=ground.store,
+        owner=ground.name,
+        lease=ground.settings.lease,
+        hold=leases.hold,
+        release=leases.release,
+        new_id=new_id,
+        clock=now,
+    )

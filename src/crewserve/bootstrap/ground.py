@@ -1,0 +1,100 @@
+"""What every kind of process stands on: settings, storage, a name, a clock."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from uuid_utils.compat import uuid7
+
+from crewserve.application.catalog import FlowCatalog
+from crewserve.domain.ids import ExecutionId, WorkerName
+from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports
+from crewserve.settings import Settings
+from crewserve.storage.database import Database, open_database
+from crewserve.storage.flow_reports import SqlFlowReports
+from crewserve.storage.sql_store import SqlStore
+from crewserve.storage.writer import Writer
+from crewserve.worker.identity import new_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Parts that are built on it add to its stack how they stop."""
+
+    settings: Settings
+    catalog: FlowCatalog
+    stack: AsyncExitStack
+    name: WorkerName
+    store: ExecutionStore
+    reader: ExecutionReader
+    reports: FlowReports
+
+    @property
+    def database_url(self) -> str | None:
+        return database_url(self.settings)
+
+    @property
+    def broker_url(self) -> str | None:
+        url = self.settings.broker_url
+        return url.get_secret_value() if url else None
+
+    def folder(self, name: str) -> Path:
+        """In the data folder."""
+        return folder(self.settings, name)
+
+
+async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog) -> Ground:
+    """Open the storage, up to date."""
+    database = _database(settings)
+    stack.callback(database.close)
+    await asyncio.to_thread(database.migrate)
+    writer, reader = Writer(database.writing), database.reader()
+    stack.callback(reader.close)
+    writer.start()
+    stack.callback(writer.close)
+    dialect = database.writing.dialect
+    return Ground(
+        settings=settings,
+        catalog=catalog,
+        stack=stack,
+        name=new_name(),
+        store=SqlStore(writer, dialect),
+        reader=reader,
+        reports=SqlFlowReports(writer, reader, dialect),
+    )
+
+
+def prepare_storage(settings: Settings) -> None:
+    """Make the data folder and bring the database up to date, before anything else starts.
+
+    Raises: DatabaseUnusable, or whatever else makes that impossible.
+    """
+    folder(settings, "").mkdir(parents=True, exist_ok=True)
+    database = _database(settings)
+    try:
+        database.migrate()
+    finally:
+        database.close()
+
+
+def _database(settings: Settings) -> Database:
+    return open_database(database_url(settings), folder(settings, "crewserve.db"))
+
+
+def database_url(settings: Settings) -> str | None:
+    return settings.database_url.get_secret_value() if settings.database_url else None
+
+
+def folder(settings: Settings, name: str) -> Path:
+    return settings.data_dir.resolve() / name
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id() -> ExecutionId:
+    """uuid-utils makes UUIDv7, which Python's own library has from 3.14 on."""
+    return ExecutionId(uuid7())

@@ -1,0 +1,151 @@
+"""Running executions in children of this process."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewserve.application.flow_reports import FlowReporting
+from crewserve.bootstrap.duties import begin, keep
+from crewserve.bootstrap.ground import Ground, now
+from crewserve.crew.embedded_model import EmbeddedModel
+from crewserve.crew.environment import template_environment
+from crewserve.crew.host import ForkingHost, HostPlan
+from crewserve.crew.processes import OWNER, kill_strays
+from crewserve.engines.local import LocalEngine
+from crewserve.ports import Announce
+from crewserve.settings import environment, export
+from crewserve.worker import processors
+from crewserve.worker.deliveries import Deliveries
+from crewserve.worker.identity import is_gone
+from crewserve.worker.leases import LeaseKeeper
+from crewserve.worker.memory import has_memory
+from crewserve.worker.reaper import Reaper
+from crewserve.worker.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWork:
+    """What others in the process need to know of it."""
+
+    host: ForkingHost
+    leases: LeaseKeeper
+    announce: Announce
+
+
+async def work_on_claims(ground: Ground) -> LocalWork:
+    """The database is the queue, and several hosts may share it."""
+    wake = asyncio.Event()
+    announce = LocalEngine(wake).announce
+    host = await open_host(ground, wake.set)
+    leases = await open_leases(ground, announce, host.live_until)
+    listen(ground, wake.set, leases)
+    supervise(ground, host, leases, announce, wake)
+    return LocalWork(host, leases, announce)
+
+
+async def open_host(ground: Ground, on_room: Callable[[], None]) -> ForkingHost:
+    """The template process and its children."""
+    reporting = FlowReporting(ground.catalog, ground.reports, ground.name, now)
+    keep(ground.stack, "flow reports", reporting.keep())
+    storage = ground.folder("storage")
+    marks = {OWNER: ground.name, **await open_model(ground)}
+    plan = HostPlan(
+        flows=ground.catalog.specs.values,
+        paths=_import_paths(),
+        executions=ground.folder("executions"),
+        storage=storage,
+        log_file=ground.folder("template.log"),
+        environment=template_environment(environment(), storage=str(storage), extra=marks),
+        spares=2 * (os.cpu_count() or 1),
+    )
+    host = ForkingHost(plan, on_room, reporting.describe)
+    ground.stack.push_async_callback(host.close)
+    await host.start()
+    return host
+
+
+def _import_paths() -> list[str]:
+    return [path for path in sys.path if Path(path or ".").is_dir()]
+
+
+async def open_model(ground: Ground) -> Mapping[str, str]:
+    """The variables that tell flows which model to use."""
+    if chosen := ground.settings.chosen_model():
+        log.info("Flows use the model %s", chosen)
+        return {"MODEL": chosen}
+    if missing := EmbeddedModel.missing():
+        log.warning("No model is configured. %s", missing)
+        return {}
+    model = EmbeddedModel(log=ground.folder("model.log"))
+    ground.stack.push_async_callback(model.close)
+    variables = await model.open()
+    log.info("Flows use the embedded model; set GEMINI_API_KEY or MODEL for a better one")
+    if "crewai" in sys.modules:  # a hand-written router runs flows in this process
+        export(variables)
+    return variables
+
+
+async def open_leases(
+    ground: Ground, announce: Announce, live_until: Callable[[float], None] = lambda _: None
+) -> LeaseKeeper:
+    """Renews what is held here; what nobody holds any more is ended or announced."""
+    reaper = Reaper(ground.store, ground.reader, is_gone, kill_strays, announce, now)
+    await reaper.reap()
+    leases = LeaseKeeper(ground.store, ground.name, ground.settings.lease, live_until, now)
+    keep(ground.stack, "leases", leases.keep())
+    keep(ground.stack, "reaper", reaper.keep())
+    return leases
+
+
+def listen(ground: Ground, on_ready: Callable[[], None], leases: LeaseKeeper) -> None:
+    """To other hosts, where there may be any."""
+    if url := ground.database_url:
+        from crewserve.storage.listener import PostgresListener  # noqa: PLC0415  # needs an extra
+
+        keep(ground.stack, "listener", PostgresListener(url, on_ready, leases.look).keep())
+
+
+def supervise(
+    ground: Ground,
+    host: ForkingHost,
+    leases: LeaseKeeper,
+    announce: Announce,
+    wake: asyncio.Event,
+    deliveries: Deliveries | None = None,
+) -> None:
+    """Claim and run until the stack ends; then drain."""
+    supervisor = Supervisor(
+        name=ground.name,
+        store=ground.store,
+        reader=ground.reader,
+        host=host,
+        catalog=ground.catalog,
+        leases=leases,
+        wake=wake,
+        announce=announce,
+        slots=ground.settings.slots,
+        has_memory=has_memory,
+        is_busy=processors.are_busy,
+        lease=ground.settings.lease,
+        drain=ground.settings.drain,
+        clock=now,
+        deliveries=deliveries,
+    )
+    supervising = begin("supervisor", supervisor.keep())
+    ground.stack.push_async_callback(_drained, supervisor, supervising)
+
+
+async def _drained(supervisor: Supervisor, supervising: "asyncio.Task[None]") -> None:
+    """Let it finish what runs; a second signal ends the wait."""
+    loop = asyncio.get_running_loop()
+    supervisor.stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.hurry)
+    await asyncio.wait([supervising])

@@ -1,0 +1,96 @@
+"""Celery as transport: a message says only which execution somebody should look at.
+
+The database decides who runs it, and is the result. So a message may come twice, late or never.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from crewserve.domain.ids import FlowName
+
+TASK: Final = "crewserve.run"
+CONNECT_SECONDS: Final = 5.0
+CONFIRM_SECONDS: Final = 10.0
+HEARTBEAT_SECONDS: Final = 10
+
+HELD_FOR: Final = timedelta(weeks=1)
+"""RabbitMQ may close a consumer's channel when a message is not acknowledged for so long."""
+
+_KEEPALIVE: Final = {"socket_keepalive": True, "socket_connect_timeout": CONNECT_SECONDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where messages go."""
+
+    url: str
+    visible_after: timedelta
+    """Redis gives a message that is not acknowledged for so long to another worker as well."""
+
+    @property
+    def name(self) -> str:
+        """For logs: without user and password."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname or 'localhost'}" + (
+            f":{parts.port}" if parts.port else ""
+        )
+
+    @property
+    def is_redis(self) -> bool:
+        return self.url.startswith("redis")
+
+    def app(self, flows: Collection[FlowName] = (), **settings: Any) -> Celery:
+        """A Celery app that can send, and consume the messages of *flows*."""
+        app = Celery("crewserve", broker=self.url, set_as_current=False, fixups=[])
+        app.conf.update(
+            broker_transport_options=self._transport_options(),
+            broker_connection_timeout=CONNECT_SECONDS,
+            # A dead peer is found out after two of these. Redis has TCP keepalive instead.
+            broker_heartbeat=HEARTBEAT_SECONDS,
+            # The database is the result.
+            task_ignore_result=True,
+            # A worker that dies has not acknowledged what it ran, so it is delivered again.
+            task_acks_late=True,
+            task_reject_on_worker_lost=True,
+            # No message waits behind a busy slot while another worker is idle.
+            worker_prefetch_multiplier=1,
+            # Every queue is known; an unknown one would be a typing error.
+            task_create_missing_queues=False,
+            task_queues=[queue_of(flow) for flow in sorted(flows)],
+            **settings,
+        )
+        return app
+
+    def _transport_options(self) -> dict[str, Any]:
+        if not self.is_redis:
+            # Else a message that RabbitMQ could not store would look sent.
+            return {"confirm_publish": True}
+        seconds = self.visible_after.total_seconds()
+        return {
+            **_KEEPALIVE,
+            # Longer than executions run, else each is delivered over and over, to be dropped.
+            "visibility_timeout": seconds,
+            # Looks for such messages every ten seconds, not every hundred.
+            "unacked_restore_throttle": 1,
+        }
+
+
+def queue_of(flow: FlowName) -> Queue:
+    """Each flow has its own, so that a worker gets no message that it cannot serve."""
+    name = f"crewserve.{flow}"
+    return Queue(
+        name,
+        Exchange(""),
+        routing_key=name,
+        # Replicated, and on disk before the broker confirms. Redis ignores both arguments.
+        queue_arguments={"x-queue-type": "quorum"},
+        # An argument of the consumer, not of the queue: that could never be changed again.
+        # RabbitMQ before 3.11.15 ignores it and uses its own, half an hour by default.
+        consumer_arguments={"x-consumer-timeout": int(HELD_FOR.total_seconds() * 1000)},
+    )
