@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.support import postgres
+from tests.support import brokers, postgres
 
 settings.register_profile("crewserve", deadline=None, max_examples=60)
 settings.load_profile("crewserve")
@@ -35,3 +35,10 @@ def latin_postgres_url(postgres_server: str) -> Iterator[str]:
     name = postgres.new_name()
     yield postgres.create_database(name, on=postgres_server, encoding="LATIN1")
     postgres.drop_database(name, on=postgres_server)
+
+
+@pytest.fixture(scope="session", params=sorted(brokers.KINDS))
+def broker(request: pytest.FixtureRequest) -> Iterator[brokers.BrokerServer]:
+    """A private one of each kind. Whoever kills it starts it again."""
+    with brokers.private_broker(request.param) as found:
+        yield found

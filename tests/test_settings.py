@@ -2,18 +2,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from crewserve.settings import Settings
 
 URL = SecretStr("postgresql://me:secret@there/mine")
+BROKER = SecretStr("amqp://me:secret@there/mine")
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("CREWSERVE_DATABASE_URL", "CREWSERVE_LEASE_SECONDS"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("DATABASE_URL", "BROKER_URL", "LEASE_SECONDS"):
+        monkeypatch.delenv(f"CREWSERVE_{name}", raising=False)
 
 
 def test_a_lease_is_longer_where_a_database_server_may_fail_over() -> None:
@@ -28,10 +29,22 @@ def test_a_lease_that_is_configured_is_kept(monkeypatch: pytest.MonkeyPatch, sec
 
 
 def test_the_password_is_in_no_text_of_the_settings() -> None:
-    settings = Settings(database_url=URL)
+    settings = Settings(database_url=URL, broker_url=BROKER)
     assert "secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
 def test_an_empty_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREWSERVE_DATABASE_URL", "")
     assert Settings().database_url is None
+
+
+def test_a_broker_needs_a_database_that_hosts_can_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWSERVE_BROKER_URL", BROKER.get_secret_value())
+    with pytest.raises(ValidationError, match="needs CREWSERVE_DATABASE_URL") as refusal:
+        Settings()
+    assert "secret" not in str(refusal.value)
+
+
+def test_only_brokers_that_are_known_are_taken() -> None:
+    with pytest.raises(ValidationError, match="amqp:// or redis://"):
+        Settings(database_url=URL, broker_url=SecretStr("kafka://there"))

@@ -249,7 +249,19 @@ class Run:
     """Returns when a step that ended is durable. Raises StaleExecution when it never will be."""
 
 
-class FlowHost(Protocol):
+class ChecksInputs(Protocol):
+    """Knows the flows' own state models."""
+
+    async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
+        """What the flow's own state model says of *inputs*. Raises: FlowUnavailable, NotReady."""
+        ...
+
+    async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
+        """Which of *names* the flow's state has no field for. Raises: NotReady."""
+        ...
+
+
+class FlowHost(ChecksInputs, Protocol):
     """Runs flows in processes of their own."""
 
     @property
@@ -266,14 +278,6 @@ class FlowHost(Protocol):
 
     def stop(self, held: Held) -> None:
         """Ask what runs to stop by itself. It may not, or may have ended."""
-        ...
-
-    async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
-        """What the flow's own state model says of *inputs*. Raises: NotReady."""
-        ...
-
-    async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
-        """Which of *names* the flow's state has no field for. Raises: NotReady."""
         ...
 
     def live_until(self, boottime: float) -> None:
@@ -345,6 +349,3 @@ AnnounceCancel = Callable[[ExecutionId], None]
 """Say that a running execution shall stop. Returns at once; leases tell it too, only later."""
 
 Described = Callable[[Mapping[FlowName, FlowDescription]], None]
-
-ValidateInputs = Callable[[FlowSpec, Mapping[str, Any]], Awaitable[Sequence[FieldError]]]
-"""What is wrong with the inputs of a flow without request model. Raises: NotReady."""

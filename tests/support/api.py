@@ -51,7 +51,7 @@ class Bench:
             store=self.store,
             reader=self.store,
             catalog=self.catalog,
-            validate=self.host.validate,
+            host=self.host,
             files=self.files,
             announce=self.announce,
             announce_cancel=self.cancels.append,

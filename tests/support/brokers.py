@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ class BrokerServer(ABC):
 
 
 class RedisServer(BrokerServer):
+    """Keeps what was written when it is killed."""
+
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
@@ -110,10 +113,19 @@ class RabbitServer(BrokerServer):
     distribution_port: int = field(default_factory=free_port)
     _mapper: "subprocess.Popen[bytes] | None" = None
 
+    def kill(self) -> None:
+        """Not sooner than what it last stored is safe.
+
+        A quorum queue whose making version 3.10 had not saved yet is of no use ever after.
+        """
+        time.sleep(1)
+        BrokerServer.kill(self)
+
     def start(self) -> None:
         if self._mapper is None:
             command = [_program("epmd"), "-address", "127.0.0.1", "-port", str(self.mapper_port)]
-            self._mapper = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            silent = subprocess.DEVNULL
+            self._mapper = subprocess.Popen(command, stdin=silent, stdout=silent, stderr=silent)
         BrokerServer.start(self)
 
     def remove(self) -> None:

@@ -27,13 +27,13 @@ from crewserve.domain.step import Attempt, Step
 from crewserve.ports import (
     Announce,
     AnnounceCancel,
+    ChecksInputs,
     Clock,
     ExecutionFiles,
     ExecutionQuery,
     ExecutionReader,
     ExecutionStore,
     NewId,
-    ValidateInputs,
 )
 
 PAGE = 1000
@@ -52,7 +52,7 @@ class Executions:
     store: ExecutionStore
     reader: ExecutionReader
     catalog: FlowCatalog
-    validate: ValidateInputs
+    host: ChecksInputs
     files: ExecutionFiles
     announce: Announce
     announce_cancel: AnnounceCancel

@@ -17,7 +17,7 @@ from crewserve.crew.environment import QUIET
 from crewserve.http.app import FlowsApi, build_app, close_routes
 from crewserve.http.deps import ApiState, attach
 from crewserve.observability.logging import configure_logging
-from crewserve.ports import Announce, ValidateInputs
+from crewserve.ports import Announce, ChecksInputs
 from crewserve.settings import Settings, environment, export
 from crewserve.storage.files import LocalFiles
 from crewserve.worker.leases import LeaseKeeper
@@ -47,8 +47,8 @@ def create_app(
         app.input_schemas = catalog.state_schemas
         async with AsyncExitStack() as stack:
             ground = await lay_ground(stack, chosen, catalog)
-            announce, leases, validate = await _open_engine(ground)
-            executions = _executions(ground, announce, leases, validate)
+            announce, leases, checks = await _open_engine(ground)
+            executions = _executions(ground, announce, leases, checks)
             tracebacks = chosen.api_host in LOOPBACK
             attach(app, ApiState(executions, catalog, app.execute_urls, tracebacks))
             bind_hand_driven(_hand_driven(ground, leases))
@@ -64,16 +64,14 @@ def quiet_crewai() -> None:
     export({**environment(), **QUIET})
 
 
-async def _open_engine(ground: Ground) -> tuple[Announce, LeaseKeeper, ValidateInputs]:
+async def _open_engine(ground: Ground) -> tuple[Announce, LeaseKeeper, ChecksInputs]:
     if url := ground.broker_url:
         return await _hand_to_workers(ground, url)
     work = await work_on_claims(ground)
-    return work.announce, work.leases, work.host.validate
+    return work.announce, work.leases, work.host
 
 
-async def _hand_to_workers(
-    ground: Ground, url: str
-) -> tuple[Announce, LeaseKeeper, ValidateInputs]:
+async def _hand_to_workers(ground: Ground, url: str) -> tuple[Announce, LeaseKeeper, ChecksInputs]:
     """Run nothing here, so load no flows either."""
     from crewserve.bootstrap.brokered import broker_of, open_publisher  # noqa: PLC0415  # extra
     from crewserve.engines.screening import Screening  # noqa: PLC0415  # extra
@@ -85,17 +83,17 @@ async def _hand_to_workers(
     if "crewai" in sys.modules:  # hand-written routers run flows here all the same
         await open_model(ground)
     leases = await open_leases(ground, announce)
-    return announce, leases, Screening(ground.catalog).validate
+    return announce, leases, Screening(ground.catalog)
 
 
 def _executions(
-    ground: Ground, announce: Announce, leases: LeaseKeeper, validate: ValidateInputs
+    ground: Ground, announce: Announce, leases: LeaseKeeper, checks: ChecksInputs
 ) -> Executions:
     return Executions(
         store=ground.store,
         reader=ground.reader,
         catalog=ground.catalog,
-        validate=validate,
+        host=checks,
         files=LocalFiles(ground.folder("executions")),
         announce=announce,
         announce_cancel=leases.look,

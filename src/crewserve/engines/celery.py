@@ -10,19 +10,19 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from celery import Celery
-from kombu import Exchange, Queue
+from celery.utils.threads import bound_open_broker_sockets
+from kombu import Connection, Exchange, Queue
 
 from crewserve.domain.ids import FlowName
 
 TASK: Final = "crewserve.run"
-CONNECT_SECONDS: Final = 5.0
-CONFIRM_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 5.0
+"""What a broker gets to answer. RabbitMQ that has just started may not at all."""
+
 HEARTBEAT_SECONDS: Final = 10
 
 HELD_FOR: Final = timedelta(weeks=1)
 """RabbitMQ may close a consumer's channel when a message is not acknowledged for so long."""
-
-_KEEPALIVE: Final = {"socket_keepalive": True, "socket_connect_timeout": CONNECT_SECONDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Broker:
         app = Celery("crewserve", broker=self.url, set_as_current=False, fixups=[])
         app.conf.update(
             broker_transport_options=self._transport_options(),
-            broker_connection_timeout=CONNECT_SECONDS,
+            broker_connection_timeout=ANSWER_SECONDS,
             # A dead peer is found out after two of these. Redis has TCP keepalive instead.
             broker_heartbeat=HEARTBEAT_SECONDS,
             # The database is the result.
@@ -67,15 +67,22 @@ class Broker:
         )
         return app
 
+    @staticmethod
+    def connect(connection: Connection) -> None:
+        """Raises: whatever its transport does."""
+        connection.connect()
+        bound_open_broker_sockets(connection, ANSWER_SECONDS)
+
     def _transport_options(self) -> dict[str, Any]:
         if not self.is_redis:
             # Else a message that RabbitMQ could not store would look sent.
             return {"confirm_publish": True}
-        seconds = self.visible_after.total_seconds()
         return {
-            **_KEEPALIVE,
+            "socket_connect_timeout": ANSWER_SECONDS,
+            "socket_timeout": ANSWER_SECONDS,
+            "socket_keepalive": True,
             # Longer than executions run, else each is delivered over and over, to be dropped.
-            "visibility_timeout": seconds,
+            "visibility_timeout": self.visible_after.total_seconds(),
             # Looks for such messages every ten seconds, not every hundred.
             "unacked_restore_throttle": 1,
         }

@@ -7,7 +7,7 @@ belongs to the supervisor.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,9 +29,9 @@ from crewserve.engines.celery import TASK, Broker
 log = logging.getLogger(__name__)
 
 FIRST_DELAY_SECONDS: Final = 0.5
-MAX_DELAY_SECONDS: Final = 15.0
+MAX_DELAY_SECONDS: Final = 5.0
 
-Deliver = Callable[[ExecutionId], Awaitable[bool]]
+Deliver = Callable[[ExecutionId], Coroutine[Any, Any, bool]]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -117,7 +117,7 @@ class Consumer:
     def _run(self, execution_id: str) -> None:
         """The task: in a thread of Celery's, as long as the execution runs here."""
         delivery = self.deliver(ExecutionId(UUID(execution_id)))
-        if not asyncio.run_coroutine_threadsafe(_awaited(delivery), self._loop).result():
+        if not asyncio.run_coroutine_threadsafe(delivery, self._loop).result():
             raise Reject(requeue=True)
 
     def _tell_ready(self, _: Any) -> None:
@@ -148,12 +148,8 @@ class _Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
 
     def ensure_connected(self, conn: Any) -> Any:
         """Once; `Consumer.keep` tries again."""
-        conn.connect()
+        Broker.connect(conn)
         return conn
-
-
-async def _awaited(delivery: Awaitable[bool]) -> bool:
-    return await delivery
 
 
 def _shut_down() -> None:
@@ -163,8 +159,9 @@ def _shut_down() -> None:
 def _leave(worker: WorkController) -> None:
     """Close what it has open. Its threads end when what they wait for does."""
     worker.pool.executor.shutdown(wait=False, cancel_futures=True)
-    if worker.consumer.connection is not None:
-        with suppress(Exception):  # nobody is there to say goodbye to
-            worker.consumer.connection.collect()
-    with suppress(Exception):
+    connection = worker.consumer.connection
+    with suppress(Exception):  # nobody is there to say goodbye to
+        if connection is not None:
+            connection.collect()
+    with suppress(Exception, WorkerShutdown):  # whatever it still had to do
         worker.hub.close()

@@ -16,7 +16,7 @@ from kombu import Connection, Producer
 
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import ExecutionId, FlowName
-from crewserve.engines.celery import CONFIRM_SECONDS, TASK, Broker, queue_of
+from crewserve.engines.celery import ANSWER_SECONDS, TASK, Broker, queue_of
 from crewserve.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ MOST_WAITING: Final = 10_000
 """Announcements that wait to be sent; what comes beyond is left to the sweeper."""
 
 FIRST_DELAY_SECONDS: Final = 0.5
-MAX_DELAY_SECONDS: Final = 15.0
+MAX_DELAY_SECONDS: Final = 5.0
 FRESH_SECONDS: Final = 1.0
 """A connection that fails so young shows that the broker is away; an older one may only have been
 forgotten by it."""
@@ -105,7 +105,7 @@ class Publisher:
         connected_at = math.inf
         try:
             with app.connection_for_write() as connection:
-                connection.connect()
+                Broker.connect(connection)
                 connected_at = time.monotonic()
                 self._send_all(app, connection)
         except Exception as error:  # noqa: BLE001  # each transport raises errors of its own
@@ -134,7 +134,7 @@ class Publisher:
             queue=queue_of(message.flow),
             producer=producer,
             retry=False,
-            timeout=CONFIRM_SECONDS,
+            timeout=ANSWER_SECONDS,
         )
 
     def _forget_waiting(self, reason: str) -> None:

@@ -26,7 +26,7 @@ class Screening:
     catalog: FlowCatalog
 
     async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
-        """See `ValidateInputs`. While nothing is known of the flow, anything passes."""
+        """See `ChecksInputs`. While nothing is known of the flow, anything passes."""
         schema = self.catalog.description(flow.name).input_schema
         if schema is None:
             return []

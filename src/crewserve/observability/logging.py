@@ -11,7 +11,9 @@ def configure_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for quiet in ("alembic", "uvicorn.access", "asyncio"):
+    for quiet in ("alembic", "amqp", "asyncio", "kombu", "uvicorn.access"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
-    # It warns, with a traceback, of each message that goes back.
+    # Celery shows a traceback for each message that goes back, and for each that it cannot
+    # acknowledge when the broker is away; neither is an error.
     logging.getLogger("celery").setLevel(logging.ERROR)
+    logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL + 1)

@@ -1,6 +1,7 @@
 """Executions that a broker delivered here, from delivery to acknowledgement."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -10,6 +11,8 @@ from crewserve.domain.execution import Execution
 from crewserve.domain.ids import ExecutionId
 from crewserve.domain.status import Status
 from crewserve.ports import Clock
+
+log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 5.0
 """How long a delivery waits for room here before it goes back, to a host that may have some."""
@@ -48,6 +51,8 @@ class Deliveries:
             self._waiting.pop(execution_id, None)
             return False
         if isinstance(attempt, bool):
+            if attempt:
+                log.info("Execution %s was delivered, but it cannot be begun now", execution_id)
             return attempt
         written = await asyncio.shield(attempt)
         return written is None or not is_due(written, self.clock)
