@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ class Counter:
     supervisor: Supervisor
     announced: list[Execution] = field(default_factory=list)
 
-    def add(self, **changes: object) -> Execution:
+    def add(self, **changes: Any) -> Execution:
         execution = an_execution(**changes)
         self.store.add(execution).result()
         return execution
@@ -73,6 +74,7 @@ async def a_counter(host: FakeHost | None = None) -> AsyncIterator[Counter]:
         announce=lambda claimable, recorded=None: announced.extend(claimable),
         slots=8,
         has_memory=lambda: True,
+        is_busy=lambda: False,
         lease=LEASE,
         drain=timedelta(),
         clock=clock,

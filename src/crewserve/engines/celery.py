@@ -21,6 +21,8 @@ ANSWER_SECONDS: Final = 5.0
 
 HEARTBEAT_SECONDS: Final = 10
 
+ANY_NUMBER: Final = 2**31 - 1
+
 HELD_FOR: Final = timedelta(weeks=1)
 """RabbitMQ may close a consumer's channel when a message is not acknowledged for so long."""
 
@@ -95,8 +97,12 @@ def queue_of(flow: FlowName) -> Queue:
         name,
         Exchange(""),
         routing_key=name,
-        # Replicated, and on disk before the broker confirms. Redis ignores both arguments.
-        queue_arguments={"x-queue-type": "quorum"},
+        queue_arguments={
+            # Replicated, and on disk before the broker confirms.
+            "x-queue-type": "quorum",
+            # RabbitMQ 4 would drop a message that went back twenty times for want of room.
+            "x-delivery-limit": ANY_NUMBER,
+        },
         # An argument of the consumer, not of the queue: that could never be changed again.
         # RabbitMQ before 3.11.15 ignores it and uses its own, half an hour by default.
         consumer_arguments={"x-consumer-timeout": int(HELD_FOR.total_seconds() * 1000)},
