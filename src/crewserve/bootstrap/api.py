@@ -10,6 +10,7 @@ from crewserve.application.catalog import FlowCatalog
 from crewserve.application.executions import Executions
 from crewserve.application.flow_reports import FlowFollowing
 from crewserve.application.hand_driven import HandDriven
+from crewserve.application.screening import Screening
 from crewserve.bootstrap.duties import keep
 from crewserve.bootstrap.ground import Ground, lay_ground, new_id, now
 from crewserve.bootstrap.supervision import open_leases, open_model, work_on_claims
@@ -74,7 +75,6 @@ async def _open_engine(ground: Ground) -> tuple[Announce, LeaseKeeper, ChecksInp
 async def _hand_to_workers(ground: Ground, url: str) -> tuple[Announce, LeaseKeeper, ChecksInputs]:
     """Run nothing here, so load no flows either."""
     from crewserve.bootstrap.brokered import broker_of, open_publisher  # noqa: PLC0415  # extra
-    from crewserve.engines.screening import Screening  # noqa: PLC0415  # extra
 
     announce = open_publisher(ground, broker_of(ground, url))
     following = FlowFollowing(ground.catalog, ground.reports)

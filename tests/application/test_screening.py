@@ -1,20 +1,21 @@
 """The screen refuses nothing that a state model would take."""
 
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from crewserve.application.catalog import FlowCatalog
+from crewserve.application.screening import Screening
 from crewserve.domain.errors import FieldError
 from crewserve.domain.flow import FlowDescription, FlowHealth, FlowSpec
 from crewserve.domain.ids import FlowName
-from crewserve.engines.screening import Screening
 
 POEM = FlowSpec(name=FlowName("poem_flow"), ref="m:PoemFlow")
 
@@ -38,6 +39,16 @@ class Dog(BaseModel):
     kind: Literal["dog"]
 
 
+class Point(NamedTuple):
+    x: int
+    y: int = 0
+
+
+@dataclass
+class Box:
+    size: int
+
+
 class State(BaseModel):
     model_config = ConfigDict(populate_by_name=True, extra="forbid")
 
@@ -52,6 +63,12 @@ class State(BaseModel):
     colour: Colour | None = None
     pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None
     extra: dict[str, int] = {}
+    point: Point | None = None
+    box: Box | None = None
+    inner: "State | None" = None
+    anything: Any = None
+    data: JsonValue = None
+    pairs: list[tuple[str, int]] = []
 
 
 def screening(model: type[BaseModel] | None = State) -> Screening:
@@ -69,7 +86,11 @@ JSON = st.recursive(
     SCALARS | WORDS,
     lambda inner: (
         st.lists(inner, max_size=2)
-        | st.dictionaries(st.sampled_from(["text", "kind", "stress", "lives"]), inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["text", "kind", "stress", "lives", "x", "size", "topic"]),
+            inner,
+            max_size=2,
+        )
     ),
     max_leaves=4,
 )
