@@ -105,12 +105,12 @@ class SqlReader:
     async def step_page(
         self, execution_id: ExecutionId, *, after: int, limit: int
     ) -> Sequence[Step]:
-        rows = await self._rows(step_page_statement(execution_id, after, limit))
+        rows = await self.rows(step_page_statement(execution_id, after, limit))
         return [to_step(row) for row in rows]
 
     async def step(self, execution_id: ExecutionId, position: int) -> Step:
         statement = select(steps).where(steps.c.execution == execution_id)
-        rows = await self._rows(statement.where(steps.c.position == position))
+        rows = await self.rows(statement.where(steps.c.position == position))
         if not rows:
             raise StepNotRecorded(execution_id, position)
         return to_step(rows[0])
