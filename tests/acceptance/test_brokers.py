@@ -70,7 +70,7 @@ def test_what_an_api_accepts_is_run_by_a_worker(cluster: Cluster) -> None:
 def test_an_api_loads_no_flow_and_knows_of_each_what_workers_report(cluster: Cluster) -> None:
     assert cluster.api.processes() == {cluster.api.pid}
     flows = cluster.api.flows()
-    assert flows.pop("parallel")["status"] == "loading"
+    del flows["parallel"]  # nobody serves it, or another test has let somebody: see there
     assert flows.pop("broken")["status"] == "broken"
     assert {flow["status"] for flow in flows.values()} == {"ready"}
     detail = cluster.api.client.get("/api/v1/flows/linear").json()
@@ -159,6 +159,7 @@ def test_when_a_worker_is_killed_another_goes_on_where_it_was(cluster: Cluster) 
 def test_a_flow_waits_for_a_worker_that_serves_it_whose_drain_a_second_signal_ends(
     cluster: Cluster,
 ) -> None:
+    assert cluster.api.flows()["parallel"]["status"] == "loading"
     execution = cluster.api.execute("parallel", diary=str(cluster.new_file()), pause=600)
     patient = {**cluster.variables, "CREWSERVE_DRAIN_SECONDS": "600"}
     with working(cluster.folder / "third", ELSEWHERE, variables=patient) as third:

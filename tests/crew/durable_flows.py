@@ -137,13 +137,13 @@ class Starts(Flow):  # type: ignore[type-arg]  # state is a dict
     @start()
     async def a(self) -> str:
         begin("a")
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.3)
         return "a"
 
     @start()
     def b(self) -> str:
         begin("b")
-        time.sleep(0.015)
+        time.sleep(0.15)
         return "b"
 
     @start()
