@@ -18,7 +18,7 @@ from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_new_id, an_execution
-from crewserve.testing.fakes import FakeHost, FrozenClock
+from crewserve.testing.fakes import FakeHost, FrozenClock, waiting_host
 from crewserve.worker import deliveries as delivering
 from crewserve.worker.deliveries import Deliveries
 from crewserve.worker.leases import LeaseKeeper
@@ -86,12 +86,6 @@ async def a_counter(host: FakeHost | None = None) -> AsyncIterator[Counter]:
     finally:
         supervisor.stop()
         await asyncio.wait_for(task, 5)
-
-
-def waiting_host() -> FakeHost:
-    host = FakeHost()
-    host.finish.clear()
-    return host
 
 
 async def test_what_is_delivered_is_run_and_nothing_else() -> None:

@@ -22,7 +22,7 @@ from crewserve.http.flow_router import flow_router
 from crewserve.ports import Finished, Outcome, Run, Stopped
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_step, an_execution
-from crewserve.testing.fakes import FakeHost, FrozenClock
+from crewserve.testing.fakes import FakeHost, FrozenClock, waiting_host
 from crewserve.testing.refusals import with_no_json
 from crewserve.worker import supervisor as supervising
 from crewserve.worker.leases import LeaseKeeper
@@ -137,12 +137,6 @@ async def a_desk(
     finally:
         supervisor.stop()
         await asyncio.wait_for(task, 5)
-
-
-def waiting_host() -> FakeHost:
-    host = FakeHost()
-    host.finish.clear()
-    return host
 
 
 async def test_what_is_pending_is_run_and_its_output_recorded() -> None:

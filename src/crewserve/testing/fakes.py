@@ -89,3 +89,10 @@ class FakeFiles:
     async def remove(self, execution_id: ExecutionId) -> None:
         """See `ExecutionFiles`."""
         self.removed.append(execution_id)
+
+
+def waiting_host() -> FakeHost:
+    """One whose flows do not finish before ``finish`` is set."""
+    host = FakeHost()
+    host.finish.clear()
+    return host
