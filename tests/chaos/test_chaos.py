@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import pytest
 
+from deploy.postgres import PostgresServer
 from tests.support import postgres, processes
 from tests.support.diary import ends, entries, overlap_ns
 from tests.support.servers import FLOWS, TERMINAL, Server, crewserve_serve, running
@@ -47,7 +48,7 @@ class Theatre:
     """A server that is killed and started again, on one data folder."""
 
     folder: Path
-    database: postgres.PostgresServer | None
+    database: PostgresServer | None
     stack: ExitStack
     dice: random.Random
     seen: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)

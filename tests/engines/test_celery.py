@@ -19,7 +19,7 @@ from crewserve.engines.celery import Broker
 from crewserve.engines.consumer import Consumer
 from crewserve.engines.publisher import Publisher
 from crewserve.testing.builders import an_execution
-from tests.support.brokers import BrokerServer
+from deploy.brokers import BrokerServer
 from tests.support.waiting import A_WHILE
 
 pytestmark = pytest.mark.timeout(300)

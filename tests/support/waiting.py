@@ -1,22 +1,5 @@
-"""Waiting for what another process does, without guessing how long it takes."""
+"""Waiting for what another process does; see `deploy.waiting`."""
 
-import time
-from collections.abc import Callable
-from typing import Final, TypeVar
+from deploy.waiting import A_WHILE, PAUSE, eventually
 
-T = TypeVar("T")
-
-A_WHILE: Final = 120.0
-"""Seconds that nothing here needs on a healthy machine, not even a busy one with two cores."""
-
-PAUSE: Final = 0.05
-
-
-def eventually(probe: Callable[[], T | None], *, within: float = A_WHILE, what: str = "") -> T:
-    """The first truthy answer of *probe*. Raises AssertionError when there is none in time."""
-    deadline = time.monotonic() + within
-    while not (answer := probe()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"Not within {within:g} s: {what or probe}; last: {answer!r}")
-        time.sleep(PAUSE)
-    return answer
+__all__ = ["A_WHILE", "PAUSE", "eventually"]

@@ -1,0 +1,1 @@
+"""Running crewserve on many machines, and the same on one."""
