@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run dev cluster test check lint types fmt bench docs wheel clean
+.PHONY: help run dev cluster test grounds check lint types fmt bench docs wheel clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -23,6 +23,11 @@ cluster: $(VENV)/ready-to-develop ## Start two APIs, two workers, PostgreSQL and
 test: $(VENV)/ready-to-develop ## Run all tests
 	$(PYTHON) -m pytest $(TEST_OPTIONS)
 
+grounds: $(VENV)/ready-to-develop ## Run the acceptance tests on PostgreSQL, and on Celery with RabbitMQ and Redis
+	for ground in local-postgres celery-rabbitmq celery-redis; do \
+	  $(PYTHON) -m pytest $(TEST_OPTIONS) --on $$ground tests/acceptance || exit 1; \
+	done
+
 check: lint types test ## Everything that CI runs
 
 lint: $(VENV)/ready-to-develop ## Format, lint, layers, declared dependencies, spelling
@@ -45,6 +50,7 @@ docs: $(VENV)/ready-to-develop ## Write the files that are generated from the co
 
 bench: $(VENV)/ready-to-develop ## Measure this server beside the specification's own design
 	$(PYTHON) -m benchmarks --write
+	$(PYTHON) -m benchmarks.engines --write
 
 wheel: $(VENV)/ready-to-develop ## Build the package into dist/
 	$(PYTHON) -m build

@@ -1,5 +1,6 @@
 """Brokers of one's own, in temporary folders."""
 
+import json
 import os
 import shutil
 import signal
@@ -20,13 +21,19 @@ from deploy.waiting import eventually
 class BrokerServer(ABC):
     """A server of its own, that can be killed and started again with what it had stored."""
 
+    parts: int = 1
+    """How many virtual brokers it is divided into."""
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="crewserve-mq-")))
     port: int = field(default_factory=free_port)
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property
+    def url(self) -> str:
+        return self.url_of_part(0)
+
     @abstractmethod
-    def url(self) -> str: ...
+    def url_of_part(self, number: int) -> str:
+        """They know nothing of each other."""
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -76,9 +83,8 @@ class BrokerServer(ABC):
 class RedisServer(BrokerServer):
     """Keeps what was written when it is killed."""
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+    def url_of_part(self, number: int) -> str:
+        return f"redis://127.0.0.1:{self.port}/{number}"
 
     def command(self) -> list[str]:
         options = {
@@ -86,6 +92,7 @@ class RedisServer(BrokerServer):
             "bind": "127.0.0.1",
             "dir": str(self.folder),
             "appendonly": "yes",
+            "databases": str(self.parts),
             "save": "",
         }
         return [
@@ -118,6 +125,9 @@ class RabbitServer(BrokerServer):
             command = [_program("epmd"), "-address", "127.0.0.1", "-port", str(self.mapper_port)]
             silent = subprocess.DEVNULL
             self._mapper = subprocess.Popen(command, stdin=silent, stdout=silent, stderr=silent)
+        definitions = self.folder / "definitions.json"
+        definitions.write_text(json.dumps(_definitions(self.parts)))
+        (self.folder / "rabbitmq.conf").write_text(f"load_definitions = {definitions}\n")
         BrokerServer.start(self)
 
     def remove(self) -> None:
@@ -126,9 +136,8 @@ class RabbitServer(BrokerServer):
             self._mapper.kill()
             self._mapper.wait()
 
-    @property
-    def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+    def url_of_part(self, number: int) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/part{number}"
 
     def command(self) -> list[str]:
         return [_program("rabbitmq-server", "/usr/lib/rabbitmq/bin")]
@@ -144,12 +153,23 @@ class RabbitServer(BrokerServer):
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
             "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
-            "RABBITMQ_CONFIG_FILE": str(self.folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }
 
     def answers(self) -> bool:
         return self.talk(b"AMQP\0\0\x09\x01").startswith(b"\1")
+
+
+def _definitions(parts: int) -> dict[str, list[dict[str, str]]]:
+    """A virtual host for each part."""
+    hosts = [f"part{number}" for number in range(parts)]
+    anything = {"user": "guest", "configure": ".*", "write": ".*", "read": ".*"}
+    return {
+        "users": [{"name": "guest", "password": "guest", "tags": "administrator"}],
+        "vhosts": [{"name": host} for host in hosts],
+        "permissions": [{"vhost": host, **anything} for host in hosts],
+    }
 
 
 KINDS = {"redis": RedisServer, "rabbitmq": RabbitServer}

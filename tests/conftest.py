@@ -6,10 +6,16 @@ import pytest
 from hypothesis import settings
 
 from deploy.brokers import KINDS, BrokerServer
-from tests.support import brokers, postgres
+from tests.support import brokers, grounds, postgres
 
 settings.register_profile("crewserve", deadline=None, max_examples=60)
 settings.load_profile("crewserve")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    choices = grounds.KINDS
+    told = "what the servers of the acceptance suite stand on"
+    parser.addoption("--on", choices=choices, default=grounds.DEFAULT, help=told)
 
 
 @pytest.fixture(scope="session")

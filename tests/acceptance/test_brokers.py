@@ -15,6 +15,8 @@ from tests.support.diary import began, ends
 from tests.support.servers import FLOWS, Server, crewserve_serve, running, working
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.own_ground
+
 TARGETS = (
     *(f"{FLOWS}/trouble.py:{name}" for name in ("Sleeping", "Gated", "Straying")),
     f"{FLOWS}/durable.py:Linear",

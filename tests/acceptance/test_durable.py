@@ -8,16 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.diary import began, ends
+from tests.support.durable import STEPS, TARGETS
 from tests.support.servers import FLOWS, Server, crewserve_serve, running
 from tests.support.waiting import eventually
 
-FILE = FLOWS / "durable.py"
-COMMAND = crewserve_serve(f"{FILE}:Linear", f"{FILE}:Looping", f"{FILE}:Parallel", f"{FILE}:Racing")
-STEPS = {
-    "linear": {"one": 1, "two": 1, "three": 1},
-    "looping": {"begin": 1, "turn": 2, "last": 1},
-    "parallel": {"left": 1, "right": 1, "join": 1},
-}
+COMMAND = crewserve_serve(*TARGETS, f"{FLOWS}/durable.py:Racing")
 NOW = {"backoff_seconds": "0", "max_attempts": "20"}
 
 
@@ -58,6 +53,7 @@ def test_recorded_steps_are_shown_forked_and_retried(server: Server, tmp_path: P
     assert ends(diary) == {"one": 1, "two": 1, "three": 2}
 
 
+@pytest.mark.checks_inputs
 def test_a_fork_may_only_replace_fields_that_the_state_has(server: Server, tmp_path: Path) -> None:
     done = server.run("linear", diary=str(tmp_path / "diary"))
     url = f"/api/v1/executions/{done['execution_id']}/fork"

@@ -96,6 +96,7 @@ def test_flows_of_every_shape_complete(
     assert (found["status"], found["result"], found["error"]) == ("completed", result, None)
 
 
+@pytest.mark.checks_inputs
 @pytest.mark.parametrize(
     ("body", "fields"),
     [

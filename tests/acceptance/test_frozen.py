@@ -15,6 +15,8 @@ from tests.support.processes import is_alive
 from tests.support.servers import FLOWS, Server, crewserve_serve, running
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.own_ground
+
 COMMAND = crewserve_serve(f"{FLOWS}/durable.py:Gated")
 
 Start = Callable[[str], AbstractContextManager[Server]]

@@ -10,6 +10,8 @@ from tests.support.cutting import cutting
 from tests.support.servers import FLOWS, Server, crewserve_serve, run_api, run_to_end, running
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.own_ground
+
 TROUBLE = FLOWS / "trouble.py"
 COMMAND = crewserve_serve(f"{TROUBLE}:Sleeping", f"{TROUBLE}:Foreign", f"{FLOWS}/shapes.py:Routed")
 VARIABLE = "CREWSERVE_DATABASE_URL"

@@ -9,6 +9,8 @@ from tests.support import processes
 from tests.support.servers import REPOSITORY, Server, run_api, running
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.own_ground
+
 MORE = """
 
 @app.get("/more")

@@ -1,6 +1,5 @@
 """Stopping: what runs ends or is handed back, and nothing of the server is left."""
 
-import os
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -56,8 +55,8 @@ def test_a_signal_to_the_whole_process_group_hands_back_what_runs(
         first.wait_for_flows()
         accepted = [first.execute("gated", gate=str(tmp_path / "gate")) for _ in range(3)]
         first.wait_until("running", *accepted)
-        os.killpg(first.pid, number)
-        first.process.wait(10)
+        first.signal(number, group=True)
+        first.wait(10)
         assert not first.processes()
     with start() as second:
         found = {one: second.get(one)["status"] for one in accepted}
@@ -76,10 +75,10 @@ def test_what_ends_in_the_drain_time_is_completed(patient: StartServer, tmp_path
         first.wait_for_flows()
         execution = first.execute("gated", gate=str(gate))
         first.wait_until("running", execution)
-        first.process.send_signal(signal.SIGTERM)
+        first.signal(signal.SIGTERM)
         eventually(lambda: "Waiting up to 60 s" in first.log, what="the drain begins")
         gate.touch()
-        first.process.wait(10)
+        first.wait(10)
     with patient() as second:
         found = second.get(execution)
         assert (found["status"], len(found["attempts"])) == ("completed", 1)
@@ -90,10 +89,10 @@ def test_a_second_signal_ends_the_drain(patient: StartServer, tmp_path: Path) ->
         first.wait_for_flows()
         execution = first.execute("gated", gate=str(tmp_path / "gate"))
         first.wait_until("running", execution)
-        first.process.send_signal(signal.SIGINT)
+        first.signal(signal.SIGINT)
         eventually(lambda: "Waiting up to 60 s" in first.log, what="the drain begins")
-        first.process.send_signal(signal.SIGINT)
-        first.process.wait(10)
+        first.signal(signal.SIGINT)
+        first.wait(10)
         assert not first.processes()
     with patient() as second:
         [attempt, *_] = second.get(execution)["attempts"]

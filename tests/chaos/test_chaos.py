@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,24 +20,17 @@ import pytest
 
 from deploy.postgres import PostgresServer
 from tests.support import postgres, processes
-from tests.support.diary import ends, entries, overlap_ns
-from tests.support.servers import FLOWS, TERMINAL, Server, crewserve_serve, running
+from tests.support.durable import STEPS, TARGETS, check_execution
+from tests.support.servers import TERMINAL, Server, crewserve_serve, running
 from tests.support.waiting import eventually
 
 log = logging.getLogger(__name__)
 
-FILE = FLOWS / "durable.py"
-COMMAND = crewserve_serve(f"{FILE}:Linear", f"{FILE}:Looping", f"{FILE}:Parallel")
-STEPS: Final = {
-    "linear": {"one": 1, "two": 1, "three": 1},
-    "looping": {"begin": 1, "turn": 2, "last": 1},
-    "parallel": {"left": 1, "right": 1, "join": 1},
-}
+COMMAND = crewserve_serve(*TARGETS)
 LEASE: Final = 2.0
 AT_A_TIME: Final = 6
 ROUNDS: Final = int(os.environ.get("CREWSERVE_CHAOS_ROUNDS", "6"))
 SEED: Final = int(os.environ.get("CREWSERVE_CHAOS_SEED", random.randrange(10**6)))
-OVERLAP_NS: Final = 5_000_000
 
 pytestmark = pytest.mark.timeout(120 + 60 * ROUNDS)
 
@@ -171,7 +163,8 @@ def test_nothing_is_lost_or_done_twice(theatre: Theatre) -> None:
         told = (SEED, number, act.__name__, delay, took)
         log.info("seed %d round %d: %s after %.2f s, ended in %.1f s", *told)
         for execution, (path, diary) in accepted.items():
-            check(theatre.server, execution, path, diary)
+            found, recorded = theatre.server.get(execution), steps_of(theatre.server, execution)
+            check_execution(found, recorded, path, diary)
     assert {found["execution_id"] for found in theatre.server.all()} == everything
 
 
@@ -185,32 +178,6 @@ def all_ended(theatre: Theatre, accepted: dict[str, tuple[str, Path]]) -> bool:
     return all(found[execution] in TERMINAL for execution in accepted)
 
 
-def check(server: Server, execution: str, path: str, diary: Path) -> None:
-    found = server.get(execution)
-    assert (found["status"], found["result"]) == ("completed", 3), found
-    outcomes = [one["outcome"] for one in found["attempts"]]
-    assert (outcomes.count("completed"), outcomes[-1]) == (1, "completed"), found
-    done = ends(diary)
-    assert done.keys() == STEPS[path].keys()
-    assert all(done[name] >= count for name, count in STEPS[path].items()), done
-    check_finished_steps(steps_of(server, execution), path, diary)
-    assert overlap_ns(diary) <= OVERLAP_NS, entries(diary)
-
-
 def steps_of(server: Server, execution: str) -> list[dict[str, Any]]:
     answer = server.client.get(f"/api/v1/executions/{execution}/steps")
     return list(answer.raise_for_status().json()["steps"])
-
-
-def check_finished_steps(recorded: list[dict[str, Any]], path: str, diary: Path) -> None:
-    """No step begins again after the end that was recorded."""
-    for name, calls in STEPS[path].items():
-        mine = [step for step in recorded if step["name"] == name]
-        assert len(mine) == calls, recorded
-        last = max(datetime.fromisoformat(step["ended_at"]).timestamp() for step in mine)
-        again = [
-            entry
-            for entry in entries(diary)
-            if entry.step == f"{name}.begin" and entry.time_ns / 1e9 > last + 0.001
-        ]
-        assert again == [], (name, recorded, entries(diary))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import pytest
 
@@ -10,9 +11,9 @@ from deploy.brokers import KINDS, BrokerServer
 
 
 @contextmanager
-def private_broker(kind: str) -> Iterator[BrokerServer]:
+def private_broker(kind: str, parts: int = 1) -> Iterator[BrokerServer]:
     """One that answers; removed afterwards. Skips the test where it is not installed."""
-    server = KINDS[kind]()
+    server = KINDS[kind](parts)
     try:
         try:
             server.start()
@@ -23,7 +24,7 @@ def private_broker(kind: str) -> Iterator[BrokerServer]:
         server.remove()
 
 
-def give_up(reason: str) -> None:
+def give_up(reason: str) -> NoReturn:
     """Skip the test; but where CI promises brokers, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Final
+from typing import Final, NoReturn
 from uuid import uuid4
 
 import psycopg
@@ -50,7 +50,7 @@ def running_server() -> str | None:
     return None
 
 
-def give_up(reason: str) -> None:
+def give_up(reason: str) -> NoReturn:
     """Skip the test; but where CI promises PostgreSQL, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)

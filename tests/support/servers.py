@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.support import processes
+from tests.support import grounds, processes
 from tests.support.processes import folder_of
 from tests.support.waiting import A_WHILE, eventually
 
@@ -40,6 +40,8 @@ class Server:
     out: Path
     err: Path
     client: httpx.Client
+    worker: "Server | None" = None
+    """Runs what this one accepts, where that is not the same process. Both stop together."""
 
     @property
     def pid(self) -> int:
@@ -56,16 +58,18 @@ class Server:
     @property
     def log(self) -> str:
         """What it wrote to stderr, where its log goes."""
-        return self.err.read_text()
+        return self.err.read_text() + (self.worker.log if self.worker else "")
 
     def processes(self) -> set[int]:
         """Itself and all that it or its flows started, as long as they live."""
-        return processes.marked(self.mark)
+        own = processes.marked(self.mark)
+        return own | self.worker.processes() if self.worker else own
 
     def template(self) -> int | None:
         """The process that imported the flows, when it is there."""
+        supervising = self.worker or self
         for pid in self.processes():
-            is_child = processes.parent_of(pid) == self.pid
+            is_child = processes.parent_of(pid) == supervising.pid
             if is_child and "crewserve.crew.template" in processes.command_of(pid):
                 return pid
         return None
@@ -180,13 +184,25 @@ class Server:
 
     def stop(self, signal_number: int = signal.SIGTERM, *, within: float = 20.0) -> int:
         """Ask it to end; returns its exit code. Raises subprocess.TimeoutExpired."""
-        self.process.send_signal(signal_number)
+        self.signal(signal_number)
+        return self.wait(within)
+
+    def signal(self, number: int, *, group: bool = False) -> None:
+        """To it alone, or to all that it has not put into a session of their own."""
+        (os.killpg if group else os.kill)(self.pid, number)
+        if self.worker:
+            self.worker.signal(number, group=group)
+
+    def wait(self, within: float) -> int:
+        """Its exit code. Raises subprocess.TimeoutExpired."""
+        if self.worker:
+            self.worker.wait(within)
         return self.process.wait(within)
 
     def kill(self) -> None:
         """End it as a crash would: at once, and it alone."""
-        self.process.kill()
-        self.process.wait()
+        self.signal(signal.SIGKILL)
+        self.wait(A_WHILE)
 
 
 def run_api(*arguments: str, root: Path = REPOSITORY) -> list[str]:
@@ -222,8 +238,19 @@ def running(
     by default in *folder*, which has no ``.env``. With *port* None the server's settings decide.
     """
     listen = [] if port is None else ["--port", str(port)]
-    with _started([*command, *listen], folder, data, variables, cwd) as server:
+    ground, told = grounds.current(), variables or {}
+    helper = None
+    if grounds.DATABASE not in told:
+        told = {**ground.variables(data or folder / "data"), **told}
+        helper = ground.worker(command)
+    with ExitStack() as stack:
+        server = stack.enter_context(_started([*command, *listen], folder, data, told, cwd))
         server.wait_for_answer()
+        if helper:
+            worker_command, added = helper
+            worker = _started(worker_command, folder, server.data, {**told, **added}, cwd)
+            server.worker = stack.enter_context(worker)
+            eventually(server.worker.works, what="the worker works")
         yield server
 
 
