@@ -36,6 +36,10 @@ class Plan:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Variables for APIs and workers, in addition to *environment*."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    api: type[Api] = Api
+    worker: type[Worker] = Worker
+    own_host_names: bool = False
+    """Whether each API and worker takes itself for a host of its own."""
     data: Path | None = None
     """Where the database and the members' folders are kept; without it, nothing is."""
 
@@ -58,9 +62,10 @@ class Cluster:
             "flows": plan.flows,
             "folder": self.folder,
             "environment": self._environment(),
+            "own_host_name": plan.own_host_names,
         }
-        self.apis = [Api(name=f"api-{n + 1}", **shared) for n in range(plan.apis)]
-        self.workers = [Worker(name=f"worker-{n + 1}", **shared) for n in range(plan.workers)]
+        self.apis = [plan.api(name=f"api-{n + 1}", **shared) for n in range(plan.apis)]
+        self.workers = [plan.worker(name=f"worker-{n + 1}", **shared) for n in range(plan.workers)]
 
     @property
     def members(self) -> list[Member]:

@@ -1,6 +1,7 @@
 """The processes of a cluster: an API or a worker, that can be killed and started again."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -34,6 +35,8 @@ class Member:
     folder: Path
     """Of the cluster."""
     environment: Mapping[str, str]
+    own_host_name: bool = False
+    """Whether it takes itself for a host of its own, which has this name."""
     _process: "subprocess.Popen[bytes] | None" = None
     _logged: int = 0
     """Bytes of the log that an earlier start wrote."""
@@ -71,7 +74,7 @@ class Member:
         with self.log_file.open("ab") as log:
             self._logged = log.tell()
             self._process = subprocess.Popen(
-                self.command,
+                [*self._elsewhere(), *self.command],
                 cwd=ROOT,
                 env={**self.environment, "CREWSERVE_DATA_DIR": str(self.folder / self.name)},
                 stdin=subprocess.DEVNULL,
@@ -79,6 +82,12 @@ class Member:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the cluster, which stops all in order
             )
+
+    def _elsewhere(self) -> list[str]:
+        if not self.own_host_name:
+            return []
+        unshare = ["unshare", "--uts"] if os.geteuid() == 0 else ["unshare", "-r", "--uts"]
+        return [*unshare, "sh", "-c", 'hostname "$0" && exec "$@"', self.name]
 
     def wait_until_ready(self) -> None:
         """Raises: RuntimeError when it ended instead, TimeoutError."""
