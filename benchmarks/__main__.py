@@ -17,10 +17,8 @@ import uvloop
 
 from benchmarks.load import MeasurementFailed
 from benchmarks.measures import MEASURES, Figures
-from benchmarks.report import Round, table
+from benchmarks.report import Round, table, write_section
 from benchmarks.servers import BASELINE, CREWSERVE, ROOT, Subject, provider, running
-
-DOCUMENT: Final = ROOT / "docs" / "benchmarks.md"
 
 DATA: Final = ROOT / ".crewserve"
 """On the disk: the system's folder for temporary files may be in memory."""
@@ -56,7 +54,7 @@ def main() -> int:
     text = f"{ABOUT}\n{_machine(arguments.rounds)}\n\n{table(rounds)}\n"
     print(text)
     if arguments.write:
-        DOCUMENT.write_text(text)
+        write_section(text)
     return 0
 
 

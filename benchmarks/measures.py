@@ -99,16 +99,22 @@ async def polls(server: Running) -> Figures:
 async def first_step(server: Running) -> Figures:
     """One execution at a time on an idle server: from sending to the flow's first line."""
     await _warm_up(server, NOOP)
+    delays = await start_delays(server.port, 50)
+    return {"first_step_p50_ms": percentile(delays, 0.5), "first_step_max_ms": max(delays)}
+
+
+async def start_delays(port: int, count: int) -> list[float]:
+    """In ms, of no-op executions that have the server to themselves."""
     delays = []
     request = post(f"{NOOP}/execute", {})
-    async with connected(server.port, 1) as (connection,):
-        for _ in range(50):
+    async with connected(port, 1) as (connection,):
+        for _ in range(count):
             sent = time.time_ns()
             execution_id = (await connection.send(request)).json()["execution_id"]
             await asyncio.sleep(0.15)
             execution = await ended(connection, NOOP, execution_id)
             delays.append((execution["result"]["begun_ns"] - sent) / 1e6)
-    return {"first_step_p50_ms": percentile(delays, 0.5), "first_step_max_ms": max(delays)}
+    return delays
 
 
 async def cold(server: Running) -> Figures:

@@ -1,11 +1,15 @@
 """Figures of all rounds as one Markdown table."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Final
 
 from benchmarks.measures import Figures
+
+DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 Round = Mapping[str, Figures]
 """By server."""
@@ -74,6 +78,17 @@ ROWS: Final = (
 HEADER: Final = (
     "| | baseline | crewserve | ratio [all rounds] | goal | |\n|---|--:|--:|--:|--:|:-:|"
 )
+
+
+def write_section(text: str) -> None:
+    """Put *text*, which begins with its heading, where the document has that heading, or last."""
+    heading = text.partition("\n")[0]
+    parts = re.split(r"^(?=#+ )", DOCUMENT.read_text(), flags=re.MULTILINE)
+    kept = [part.strip() for part in parts if part.strip()]
+    same = [number for number, part in enumerate(kept) if part.partition("\n")[0] == heading]
+    place = slice(same[0], same[0] + 1) if same else slice(len(kept), None)
+    kept[place] = [text.strip()]
+    DOCUMENT.write_text("\n\n".join(kept) + "\n")
 
 
 def table(rounds: Sequence[Round]) -> str:
