@@ -19,6 +19,7 @@ from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowDescription, FlowSpec
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 
@@ -144,17 +145,6 @@ class ExecutionStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionQuery:
-    """Which executions, newest first. None does not filter."""
-
-    flow: FlowName | None = None
-    status: Status | None = None
-    limit: int = 100
-    before: ExecutionId | None = None
-    """Only executions older than this one: the last of the page before."""
-
-
 class ExecutionReader(Protocol):
     """The reading side. It sees what is committed."""
 
@@ -163,6 +153,17 @@ class ExecutionReader(Protocol):
         ...
 
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]: ...
+
+    async def count(self, found: ExecutionFilter, by: Sequence[Grouping]) -> Sequence[Count]:
+        """How many there are of each kind, in no order; kinds of which there are none are absent.
+
+        Reads all that is found.
+        """
+        ...
+
+    async def bars(self, found: ExecutionFilter, interval: timedelta) -> Sequence[Bar]:
+        """The oldest interval first, in whole seconds; those in which nothing was are absent."""
+        ...
 
     async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
         """In the order in which they ended; empty also for an unknown id."""

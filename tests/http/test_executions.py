@@ -1,15 +1,20 @@
 from dataclasses import replace
+from datetime import timedelta
 from http import HTTPStatus
 
 import httpx
+import pytest
 
 from crewserve.domain.errors import FieldError
+from crewserve.domain.execution import Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowHealth
+from crewserve.domain.ids import FlowName
 from crewserve.domain.status import Status
-from crewserve.testing.builders import an_execution
+from crewserve.testing.builders import NOW, an_execution
 from tests.support.api import Bench, assert_problem, describe
 
+A_MONTH = "created_from=2026-01-01T00:00:00Z&created_before=2026-02-01T00:00:00Z"
 UNKNOWN = "01a20684-3c99-7656-b2f7-8842218c7bf5"
 
 
@@ -128,3 +133,119 @@ async def test_the_result_of_a_flow_is_shown_as_it_is(api: httpx.AsyncClient, be
     shown = (await api.get(f"/executions/{execution.id}")).json()
     assert shown["result"] == {"text": "ü", "n": [1, None]}
     assert "error_details" not in shown
+
+
+@pytest.fixture
+def mixed(bench: Bench) -> list[Execution]:
+    """Two that are pending, one that completed, one that failed; an hour apart."""
+    failure = Failure(code=FailureCode.TIMEOUT, message="It took too long", traceback="File 1")
+    kinds = [
+        an_execution(),
+        an_execution(flow=FlowName("other_flow")),
+        an_execution(Status.COMPLETED, result={"poem": "a"}),
+        an_execution(Status.FAILED, failure=failure),
+    ]
+    made = [
+        replace(execution, created_at=NOW + number * timedelta(hours=1))
+        for number, execution in enumerate(kinds)
+    ]
+    for execution in made:
+        bench.store._add(execution, [])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("status=failed&status=completed", [3, 2]),
+        ("status=failed&status=completed&flow_name=other_flow", []),
+        ("error_code=timeout&error_code=flow_error", [3]),
+        ("error_text=TOO%20long", [3]),
+        ("order=oldest_first&limit=2", [0, 1]),
+        ("created_from=2026-01-01T13:00:00Z&created_before=2026-01-01T16:00:00%2B01:00", [2, 1]),
+    ],
+)
+async def test_a_list_is_what_its_filters_let_through(
+    api: httpx.AsyncClient, mixed: list[Execution], query: str, expected: list[int]
+) -> None:
+    shown = (await api.get(f"/executions?{query}")).raise_for_status().json()["executions"]
+    assert [one["execution_id"] for one in shown] == [str(mixed[place].id) for place in expected]
+
+
+async def test_a_list_walked_from_the_oldest_has_everything_once(
+    api: httpx.AsyncClient, mixed: list[Execution]
+) -> None:
+    url, seen = "http://test/api/v1/executions?limit=1&order=oldest_first", []
+    while url:
+        answer = await api.get(url)
+        seen += [shown["execution_id"] for shown in answer.json()["executions"]]
+        url = answer.links.get("next", {}).get("url", "")
+    assert seen == [str(execution.id) for execution in mixed]
+
+
+async def test_fields_that_nobody_asks_for_are_left_out(
+    api: httpx.AsyncClient, mixed: list[Execution]
+) -> None:
+    answer = await api.get("/executions?fields=error,completed_at")
+    always = {"execution_id", "flow_name", "status", "created_at"}
+    assert {frozenset(one) for one in answer.json()["executions"]} == {
+        frozenset(always | {"error", "completed_at"})
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("?fields=execution_id", "fields"),
+        ("?fields=error,", "fields"),
+        ("?status=done", "status.0"),
+        ("?created_from=2026-01-01T12:00:00", "created_from"),
+        ("?created_from=9999-12-31T23:59:59Z", "created_from"),
+        ("?created_from=2026-01-02T00:00:00Z&created_before=2026-01-01T00:00:00Z", ""),
+        ("?error_text=", "error_text"),
+        ("?order=random", "order"),
+        ("/count?group_by=inputs", "group_by"),
+        ("/count?group_by=status,", "group_by"),
+        ("/count?limit=3", "limit"),
+        ("/histogram?interval=second", "interval"),
+        (f"/histogram?interval=minute&{A_MONTH}", ""),
+    ],
+)
+async def test_a_filter_that_makes_no_sense_is_named(
+    api: httpx.AsyncClient, path: str, field: str
+) -> None:
+    answer = await api.get(f"/executions{path}")
+    problem = assert_problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_parameter")
+    assert [error["field"] for error in problem["errors"]] == [field]  # type: ignore[attr-defined]
+
+
+async def test_executions_are_counted_in_groups(
+    api: httpx.AsyncClient, mixed: list[Execution]
+) -> None:
+    assert (await api.get("/executions/count")).json() == {"total": 4, "counts": [{"count": 4}]}
+    answer = await api.get("/executions/count?group_by=status,error_code&flow_name=poem_flow")
+    assert answer.json() == {
+        "total": 3,
+        "counts": [
+            {"status": "completed", "count": 1},
+            {"status": "failed", "error_code": "timeout", "count": 1},
+            {"status": "pending", "count": 1},
+        ],
+    }
+
+
+async def test_a_histogram_has_every_interval_of_its_window(
+    api: httpx.AsyncClient, bench: Bench, mixed: list[Execution]
+) -> None:
+    window = "created_from=2026-01-01T12:30:00Z&created_before=2026-01-01T16:00:00Z"
+    answer = (await api.get(f"/executions/histogram?{window}")).json()
+    assert answer["interval"] == "hour"
+    assert [(bar["start"][11:16], bar["total"], bar["by_status"]) for bar in answer["bars"]] == [
+        ("12:00", 0, {}),
+        ("13:00", 1, {"pending": 1}),
+        ("14:00", 1, {"completed": 1}),
+        ("15:00", 1, {"failed": 1}),
+    ]
+    bench.clock.now = NOW + timedelta(hours=1)
+    bars = (await api.get("/executions/histogram?interval=minute")).json()["bars"]
+    assert (len(bars), bars[0]["start"], bars[0]["total"]) == (60, "2026-01-01T12:00:00.000Z", 1)

@@ -7,7 +7,7 @@ from fastapi import FastAPI, HTTPException
 
 from crewserve.domain.errors import StorageUnavailable
 from crewserve.domain.execution import Execution
-from crewserve.ports import ExecutionQuery
+from crewserve.domain.query import ExecutionQuery
 from tests.support.api import Bench, assert_problem
 
 

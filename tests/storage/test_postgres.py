@@ -19,8 +19,8 @@ from crewserve.domain.errors import StorageUnavailable, ValueRefused
 from crewserve.domain.execution import CancelRequested, Driver, HandedBack, Raised
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.query import ExecutionQuery
 from crewserve.domain.status import Status
-from crewserve.ports import ExecutionQuery
 from crewserve.storage.database import Database, DatabaseUnusable, open_database
 from crewserve.storage.listener import PostgresListener
 from crewserve.storage.postgres import WrongDatabaseUrl, connect_arguments, parse_url

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import ClauseElement, Engine, event
 
+from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName, WorkerName
+from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
-from crewserve.ports import ExecutionQuery, Held
-from crewserve.storage import statements
+from crewserve.ports import Held
+from crewserve.storage import search, statements
 from crewserve.storage.database import Database
-from crewserve.storage.sql_reader import OWNERS, page_statement, step_page_statement
+from crewserve.storage.sql_reader import OWNERS, step_page_statement
 from crewserve.testing.builders import NOW, a_new_id
 
 POEM = FlowName("poem_flow")
@@ -52,16 +54,51 @@ def sorts(found: str) -> bool:
     return "TEMP B-TREE FOR ORDER BY" in found or "Sort Key" in found
 
 
+FAILED = frozenset({Status.FAILED})
+ENDED = frozenset({Status.FAILED, Status.COMPLETED})
+TIMEOUT = frozenset({FailureCode.TIMEOUT})
+FAILURES = frozenset({FailureCode.TIMEOUT, FailureCode.WORKER_LOST})
+FILTERS = [
+    {"statuses": statuses, **more}
+    for statuses in (frozenset(), FAILED)
+    for more in (
+        {},
+        {"codes": TIMEOUT},
+        {"created_from": NOW, "created_before": NOW},
+        {"error_text": "x"},
+    )
+]
+
+
 @pytest.mark.parametrize("flow", [None, POEM])
-@pytest.mark.parametrize("status", [None, Status.FAILED])
-@pytest.mark.parametrize("before", [None, a_new_id()])
+@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize("after", [None, a_new_id()])
+@pytest.mark.parametrize("oldest_first", [True, False])
 def test_a_page_reads_an_index_in_order(
-    engine: Engine, flow: Any, status: Any, before: Any
+    engine: Engine, flow: Any, filters: Any, after: Any, oldest_first: Any
 ) -> None:
-    query = ExecutionQuery(flow=flow, status=status, before=before)
-    found = plan(engine, page_statement(query))
-    assert "USING INDEX" in found or "Index Scan Backward" in found
+    query = ExecutionQuery(flow=flow, after=after, oldest_first=oldest_first, **filters)
+    found = plan(engine, search.page(query))
+    assert "USING INDEX" in found or "Index Scan" in found
     assert not sorts(found)
+
+
+@pytest.mark.parametrize("flow", [None, POEM])
+@pytest.mark.parametrize("filters", [{"statuses": ENDED}, {"codes": FAILURES}])
+def test_a_page_of_several_kinds_reads_a_page_of_each(
+    engine: Engine, flow: Any, filters: Any
+) -> None:
+    found = plan(engine, search.page(ExecutionQuery(flow=flow, **filters)))
+    assert "SCAN executions" not in found
+    assert "Seq Scan" not in found
+    column = "failure_code" if "codes" in filters else "status"
+    assert found.count(f"{column}=?") == 2 or found.count(f"{column} = ") == 2, found
+
+
+@pytest.mark.parametrize("by", [[], [Grouping.STATUS], [Grouping.STATUS, Grouping.FLOW]])
+def test_counting_reads_an_index_only(engine: Engine, by: Any) -> None:
+    found = plan(engine, search.count(ExecutionFilter(), by))
+    assert "COVERING INDEX" in found or "Index" in found
 
 
 def test_a_page_of_steps_reads_their_key_in_order(engine: Engine) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from crewserve.application.catalog import FlowCatalog
+from crewserve.application.charts import Window, chart
 from crewserve.application.forks import Wish
 from crewserve.domain.errors import (
     ExecutionNotFound,
@@ -22,6 +23,7 @@ from crewserve.domain.flow import FlowSpec
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, Started
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.domain.policy import Policy
+from crewserve.domain.query import Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.ports import (
@@ -30,7 +32,6 @@ from crewserve.ports import (
     ChecksInputs,
     Clock,
     ExecutionFiles,
-    ExecutionQuery,
     ExecutionReader,
     ExecutionStore,
     NewId,
@@ -147,11 +148,11 @@ class Executions:
     async def active(self, flow: FlowName | None, status: Status | None) -> Sequence[ExecutionId]:
         """All that have not ended, newest first."""
         found: list[ExecutionId] = []
-        for one in [status] if status else [each for each in Status if not each.is_terminal]:
-            query = ExecutionQuery(flow=flow, status=one, limit=PAGE)
-            while page := await self.reader.page(query):
-                found += [each.id for each in page if each.driver is Driver.WORKER]
-                query = replace(query, before=page[-1].id)
+        wanted = {status} if status else {each for each in Status if not each.is_terminal}
+        query = ExecutionQuery(flow=flow, statuses=frozenset(wanted), limit=PAGE, results=False)
+        while page := await self.reader.page(query):
+            found += [each.id for each in page if each.driver is Driver.WORKER]
+            query = replace(query, after=page[-1].id)
         return found
 
     async def retry(
@@ -225,8 +226,20 @@ class Executions:
         return execution
 
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
-        """Newest first."""
+        """In the order that is asked for."""
         return await self.reader.page(query)
+
+    async def count(self, found: ExecutionFilter, by: Sequence[Grouping]) -> Sequence[Count]:
+        """The largest number first."""
+        counts = await self.reader.count(found, by)
+        return sorted(counts, key=lambda one: (-one.number, [value or "" for value in one.of]))
+
+    async def chart(
+        self, found: ExecutionFilter, window: Window
+    ) -> Mapping[datetime, Mapping[Status, int]]:
+        """What was created in each interval of *window*, also when it was nothing."""
+        within = replace(found, created_from=window.begin, created_before=window.end)
+        return chart(await self.reader.bars(within, window.interval), window)
 
     async def step_page(
         self, execution_id: ExecutionId, *, after: int, limit: int

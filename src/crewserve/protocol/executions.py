@@ -16,6 +16,11 @@ from crewserve.protocol.times import WireTime, to_wire
 
 MAX_SECONDS: Final = 7 * 24 * 3600
 
+OPTIONAL_FIELDS: Final = frozenset(
+    {"started_at", "completed_at", "result", "error", "error_details"}
+)
+"""Of an execution's status; the others are always there."""
+
 _TIMES: Final = ("created_at", "started_at", "completed_at")
 
 ExecutionStatus = Status

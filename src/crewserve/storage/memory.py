@@ -27,16 +27,17 @@ from crewserve.domain.execution import (
 )
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.ports import (
     CLOCK_SKEW,
-    ExecutionQuery,
     FlowReport,
     Held,
     ended_attempt,
     lease_lost_reason,
 )
+from crewserve.storage import memory_search
 from crewserve.storage.types import encode_json
 
 T = TypeVar("T")
@@ -212,8 +213,13 @@ class MemoryStore:
         return self._find(execution_id)
 
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
-        rows = sorted(self._rows.values(), key=lambda row: row.id, reverse=True)
-        return [row for row in rows if _matches(row, query)][: query.limit]
+        return memory_search.page(self._rows.values(), query)
+
+    async def count(self, found: ExecutionFilter, by: Sequence[Grouping]) -> Sequence[Count]:
+        return memory_search.count(self._rows.values(), found, by)
+
+    async def bars(self, found: ExecutionFilter, interval: timedelta) -> Sequence[Bar]:
+        return memory_search.bars(self._rows.values(), found, interval)
 
     async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
         return [step for _, (_, step) in sorted(self._steps.get(execution_id, {}).items())]
@@ -308,11 +314,3 @@ def _is_claimable(row: Execution, due: datetime) -> bool:
 def _is_abandoned(row: Execution, lost: Collection[WorkerName], now: datetime) -> bool:
     expired = row.lease_expires_at is not None and row.lease_expires_at < now
     return expired or row.lease_owner in lost
-
-
-def _matches(row: Execution, query: ExecutionQuery) -> bool:
-    return (
-        (query.flow is None or row.flow == query.flow)
-        and (query.status is None or row.status is query.status)
-        and (query.before is None or row.id < query.before)
-    )

@@ -7,6 +7,7 @@ from collections import namedtuple
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Engine, Row, Select, bindparam, select
@@ -16,13 +17,15 @@ from crewserve.domain.errors import ExecutionNotFound, StepNotRecorded, StorageU
 from crewserve.domain.execution import Execution
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, WorkerName
+from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
-from crewserve.ports import ExecutionQuery
-from crewserve.storage import keys
+from crewserve.storage import keys, search
 from crewserve.storage.mapping import to_attempt, to_execution, to_step
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import attempts, executions, steps
 from crewserve.storage.telling import error_of, told
+from crewserve.storage.types import EPOCH
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +99,17 @@ class SqlReader:
         return to_execution(rows[0])
 
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
-        return [to_execution(row) for row in await self.rows(page_statement(query))]
+        return [to_execution(row) for row in await self.rows(search.page(query))]
+
+    async def count(self, found: ExecutionFilter, by: Sequence[Grouping]) -> Sequence[Count]:
+        rows = await self.rows(search.count(found, by))
+        return [Count(tuple(row[:-1]), row[-1]) for row in rows]
+
+    async def bars(self, found: ExecutionFilter, interval: timedelta) -> Sequence[Bar]:
+        rows = await self.rows(search.bars(found, interval, self._engine.dialect))
+        return sorted(
+            Bar(EPOCH + row.place * interval, Status(row.status), row.number) for row in rows
+        )
 
     async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
         statement = select(steps).where(steps.c.execution == execution_id)
@@ -165,18 +178,6 @@ class SqliteReader(SqlReader):
         if row is None:
             raise ExecutionNotFound(execution_id)
         return to_execution(row)
-
-
-def page_statement(query: ExecutionQuery) -> Statement:
-    """Keyset: any page costs what the first one costs, because ids sort by time."""
-    statement = select(executions).order_by(executions.c.id.desc()).limit(query.limit)
-    if query.flow is not None:
-        statement = statement.where(executions.c.flow == query.flow)
-    if query.status is not None:
-        statement = statement.where(executions.c.status == query.status)
-    if query.before is not None:
-        statement = statement.where(executions.c.id < query.before)
-    return statement
 
 
 def step_page_statement(execution_id: ExecutionId, after: int, limit: int) -> Statement:

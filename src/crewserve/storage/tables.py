@@ -66,6 +66,18 @@ Index("ix_executions_flow_id", executions.c.flow, executions.c.id)
 Index("ix_executions_status_id", executions.c.status, executions.c.id)
 Index("ix_executions_flow_status_id", executions.c.flow, executions.c.status, executions.c.id)
 
+_FAILED = text("failure_code is not null")
+for _name, _columns in {
+    "ix_executions_failure_code_id": ("failure_code", "id"),
+    "ix_executions_flow_failure_code_id": ("flow", "failure_code", "id"),
+}.items():
+    Index(
+        _name,
+        *(executions.c[column] for column in _columns),
+        sqlite_where=_FAILED,
+        postgresql_where=_FAILED,
+    )
+
 CLAIMABLE: Final = text("status = 'pending' and driver = 'worker'")
 """Claims say it in these very words, so that the database sees that the partial index fits."""
 

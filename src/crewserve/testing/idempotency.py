@@ -8,7 +8,7 @@ import pytest
 
 from crewserve.domain.errors import KeyTaken
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
-from crewserve.ports import ExecutionQuery
+from crewserve.domain.query import ExecutionQuery
 from crewserve.testing.builders import NOW, a_step, an_execution
 from crewserve.testing.stores import OTHER, Store, done
 

@@ -6,8 +6,8 @@ import pytest
 
 from crewserve.domain.errors import ValueRefused
 from crewserve.domain.execution import Returned
+from crewserve.domain.query import ExecutionQuery
 from crewserve.domain.status import Status
-from crewserve.ports import ExecutionQuery
 from crewserve.testing.builders import NOW, a_step, an_execution
 from crewserve.testing.stores import Store, done, held_by
 

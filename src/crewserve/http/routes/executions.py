@@ -1,21 +1,22 @@
 """`/api/v1/executions`: all executions of all flows."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from crewserve.domain.ids import ExecutionId, FlowName
-from crewserve.domain.status import Status
+from crewserve.domain.ids import ExecutionId
+from crewserve.domain.query import ExecutionQuery
 from crewserve.http import cursors
 from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
+from crewserve.http.filters import ExecutionFilterQuery, some_of
 from crewserve.http.problems import responses
-from crewserve.http.routes import lifecycle, steps
-from crewserve.ports import ExecutionQuery
+from crewserve.http.routes import lifecycle, statistics, steps
 from crewserve.protocol.executions import (
+    OPTIONAL_FIELDS,
     ExecutionDetail,
     ExecutionList,
     detail,
@@ -25,38 +26,53 @@ from crewserve.protocol.executions import (
 router = APIRouter()
 router.include_router(lifecycle.router)
 router.include_router(steps.router)
+router.include_router(statistics.router)  # before the ids: `count` is none
 
 _UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
-class ListFilter(BaseModel):
-    """What the list may be asked for; anything else in the query is refused."""
+class ListQuery(ExecutionFilterQuery):
+    """A page of what the filters let through."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    flow_name: str | None = Field(None, max_length=100, examples=["poem_flow"])
-    status: Status | None = None
+    order: Literal["newest_first", "oldest_first"] = "newest_first"
+    fields: str | None = Field(
+        None,
+        pattern=some_of(OPTIONAL_FIELDS),
+        description="Which of the fields that may be null are wanted; without it, all.",
+        examples=["started_at,completed_at"],
+    )
     limit: int = Field(100, ge=1, le=1000)
     cursor: str | None = Field(
         None, pattern=cursors.PATTERN, description="`next_cursor` of the page before."
     )
 
+    def unwanted(self) -> frozenset[str]:
+        """Names of fields to leave out."""
+        if self.fields is None:
+            return frozenset()
+        return OPTIONAL_FIELDS - set(self.fields.split(","))
+
 
 @router.get("", response_model=ExecutionList, responses=responses(_UNPROCESSABLE))
 async def list_executions(
-    found: Annotated[ListFilter, Query()], state: StateDep, request: Request
+    found: Annotated[ListQuery, Query()], state: StateDep, request: Request
 ) -> Response:
-    """All executions, newest first."""
+    """All executions of all flows, page by page."""
+    unwanted = found.unwanted()
     query = ExecutionQuery(
-        flow=None if found.flow_name is None else FlowName(found.flow_name),
-        status=found.status,
+        **found.fields_of_filter(),
         limit=found.limit + 1,
-        before=None if found.cursor is None else cursors.decode(found.cursor),
+        oldest_first=found.order == "oldest_first",
+        after=None if found.cursor is None else cursors.decode(found.cursor),
+        results="result" not in unwanted,
     )
     executions = await state.executions.page(query)
     page = executions[: found.limit]
     cursor = cursors.encode(page[-1].id) if len(executions) > found.limit else None
     shown = [status_body(execution, tracebacks=state.tracebacks) for execution in page]
+    for body in shown if unwanted else ():
+        for name in unwanted & body.keys():
+            del body[name]
     answer = {"executions": shown, "next_cursor": cursor}
     return json_answer(answer, headers=cursors.links(request, cursor))
 

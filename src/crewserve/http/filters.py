@@ -1,0 +1,61 @@
+"""What the query of a request says about which executions are meant."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from crewserve.domain.failure import FailureCode
+from crewserve.domain.ids import FlowName
+from crewserve.domain.query import ExecutionFilter
+from crewserve.domain.status import Status
+
+FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_TIME = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def some_of(names: Iterable[str]) -> str:
+    """A pattern for some of *names*, separated by commas."""
+    one = f"({'|'.join(sorted(names))})"
+    return f"^{one}(,{one})*$"
+
+
+class ExecutionFilterQuery(BaseModel):
+    """Filters narrow each other down; anything else in the query is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    flow_name: str | None = Field(None, max_length=100, examples=["poem_flow"])
+    status: list[Status] = Field([], max_length=20, description="One of these, if several.")
+    error_code: list[FailureCode] = Field(
+        [], max_length=20, description="Failed with one of these."
+    )
+    error_text: str | None = Field(
+        None, min_length=1, max_length=200, description="Part of the error, in any case of letters."
+    )
+    created_from: AwareDatetime | None = Field(
+        None, ge=FIRST_TIME, le=LAST_TIME, description="ISO 8601 with an offset, or `Z`."
+    )
+    created_before: AwareDatetime | None = Field(None, ge=FIRST_TIME, le=LAST_TIME)
+
+    @model_validator(mode="after")
+    def _window_is_forward(self) -> "ExecutionFilterQuery":
+        begin, end = self.created_from, self.created_before
+        if begin is not None and end is not None and begin >= end:
+            raise ValueError("created_from must be before created_before")
+        return self
+
+    def fields_of_filter(self) -> dict[str, Any]:
+        """Of an `ExecutionFilter`."""
+        return {
+            "flow": None if self.flow_name is None else FlowName(self.flow_name),
+            "statuses": frozenset(self.status),
+            "codes": frozenset(self.error_code),
+            "error_text": self.error_text,
+            "created_from": self.created_from,
+            "created_before": self.created_before,
+        }
+
+    def filter(self) -> ExecutionFilter:
+        return ExecutionFilter(**self.fields_of_filter())

@@ -1,0 +1,66 @@
+"""What `search` does, on records in memory."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from crewserve.domain.execution import Execution
+from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.storage.types import EPOCH
+
+
+def page(rows: Iterable[Execution], query: ExecutionQuery) -> Sequence[Execution]:
+    ordered = sorted(rows, key=lambda row: row.id, reverse=not query.oldest_first)
+    found = [row for row in ordered if matches(row, query) and _is_behind(row, query)]
+    shown = found[: query.limit]
+    return shown if query.results else [replace(row, result=None) for row in shown]
+
+
+def count(
+    rows: Iterable[Execution], found: ExecutionFilter, by: Sequence[Grouping]
+) -> Sequence[Count]:
+    numbers = Counter(tuple(_value(row, one) for one in by) for row in rows if matches(row, found))
+    return [Count(of, number) for of, number in numbers.items()]
+
+
+def bars(rows: Iterable[Execution], found: ExecutionFilter, interval: timedelta) -> Sequence[Bar]:
+    numbers = Counter(
+        ((row.created_at - EPOCH) // interval, row.status) for row in rows if matches(row, found)
+    )
+    return [
+        Bar(EPOCH + place * interval, status, number)
+        for (place, status), number in sorted(numbers.items())
+    ]
+
+
+def matches(row: Execution, found: ExecutionFilter) -> bool:
+    failure = row.failure
+    return (
+        (found.flow is None or row.flow == found.flow)
+        and (not found.statuses or row.status in found.statuses)
+        and (not found.codes or (failure is not None and failure.code in found.codes))
+        and (found.error_text is None or _says(row, found.error_text))
+        and (found.created_from is None or row.created_at >= found.created_from)
+        and (found.created_before is None or row.created_at < found.created_before)
+    )
+
+
+def _says(row: Execution, text: str) -> bool:
+    return row.failure is not None and text.lower() in row.failure.message.lower()
+
+
+def _is_behind(row: Execution, query: ExecutionQuery) -> bool:
+    if query.after is None:
+        return True
+    return row.id > query.after if query.oldest_first else row.id < query.after
+
+
+def _value(row: Execution, grouping: Grouping) -> str | None:
+    match grouping:
+        case Grouping.STATUS:
+            return row.status
+        case Grouping.FLOW:
+            return row.flow
+        case Grouping.CODE:
+            return row.failure.code if row.failure else None
