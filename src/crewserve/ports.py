@@ -22,6 +22,7 @@ from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
+from crewserve.domain.worker import Worker, WorkerQuery
 
 
 class Held(NamedTuple):
@@ -331,6 +332,39 @@ class FlowReports(Protocol):
         ...
 
 
+class WorkerRegistry(Protocol):
+    """Which workers there are. Futures are those of `ExecutionStore`."""
+
+    def beat(self, worker: Worker) -> Future[bool]:
+        """Keep what *worker* says of itself; answers whether it shall drain."""
+        ...
+
+    def request_drain(self, name: WorkerName, since: datetime | None) -> Future[None]:
+        """Have it take nothing more; None takes that back.
+
+        Raises: WorkerNotFound, WorkerStopped.
+        """
+        ...
+
+    def leave(self, name: WorkerName, *, now: datetime) -> Future[None]:
+        """It has stopped."""
+        ...
+
+    def call_roll(self, *, gone: Collection[WorkerName], now: datetime) -> Future[None]:
+        """Note as lost those of *gone* and the silent; forget who left long ago."""
+        ...
+
+    async def present(self) -> Collection[WorkerName]:
+        """All that neither stopped nor are known to be lost."""
+        ...
+
+    async def workers(self, query: WorkerQuery) -> Sequence[Worker]: ...
+
+    async def worker(self, name: WorkerName) -> Worker:
+        """Raises: WorkerNotFound."""
+        ...
+
+
 class Announce(Protocol):
     """Says that executions became claimable."""
 
@@ -348,5 +382,8 @@ NewId = Callable[[], ExecutionId]
 
 AnnounceCancel = Callable[[ExecutionId], None]
 """Say that a running execution shall stop. Returns at once; leases tell it too, only later."""
+
+AnnounceDrain = Callable[[WorkerName], None]
+"""Say that a worker shall look whether it drains. Returns at once; its next heartbeat tells too."""
 
 Described = Callable[[Mapping[FlowName, FlowDescription]], None]

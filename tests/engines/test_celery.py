@@ -151,6 +151,37 @@ async def test_a_pause_ends_taking_but_not_acknowledging(line: Line) -> None:
     assert sorted(line.hands.done) == [*taken, *later]
 
 
+async def test_after_a_pause_messages_are_taken_again(line: Line) -> None:
+    line.hands.gate.set()
+    async with line.consuming() as consumer:
+        first = line.announce(3)
+        await line.hands.until(lambda hands: len(hands.done) == 3)
+        consumer.pause()
+        taking: Any = consumer._worker
+        await line.hands.until(lambda _: not taking.consumer.task_consumer._active_tags)
+        later = line.announce(20)
+        consumer.resume()
+        await line.hands.until(lambda hands: len(hands.done) == 23)
+    assert sorted(line.hands.done) == [*first, *later]
+
+
+async def test_a_broker_that_was_lost_in_a_pause_is_asked_again_afterwards(
+    line: Line, broker: BrokerServer
+) -> None:
+    line.hands.gate.set()
+    async with line.consuming() as consumer:
+        line.announce()
+        await line.hands.until(lambda hands: len(hands.done) == 1)
+        consumer.pause()
+        await asyncio.to_thread(broker.kill)
+        await line.hands.until(lambda _: consumer._worker is None)
+        await asyncio.to_thread(broker.start)
+        consumer.resume()
+        await line.hands.until(lambda _: bool(line.missed) or consumer._worker is not None)
+        line.announce()
+        await line.hands.until(lambda hands: len(hands.done) == 2)
+
+
 async def test_an_announcement_waits_for_the_commit(line: Line) -> None:
     line.hands.gate.set()
     recorded: Future[None] = Future()

@@ -26,8 +26,9 @@ from crewserve.storage.listener import PostgresListener
 from crewserve.storage.postgres import WrongDatabaseUrl, connect_arguments, parse_url
 from crewserve.storage.sql_reader import SqlReader
 from crewserve.storage.sql_store import SqlStore
+from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
-from crewserve.testing.builders import NOW, an_execution
+from crewserve.testing.builders import NOW, a_worker, an_execution
 from tests.support import postgres
 
 T = TypeVar("T")
@@ -209,12 +210,15 @@ class TestSeveralHosts:
 class Heard:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     cancels: "asyncio.Queue[ExecutionId]" = field(default_factory=asyncio.Queue)
+    requests: "asyncio.Queue[WorkerName]" = field(default_factory=asyncio.Queue)
 
 
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[Heard]:
     heard = Heard()
-    listener = PostgresListener(url, heard.ready.set, heard.cancels.put_nowait)
+    listener = PostgresListener(
+        url, heard.ready.set, heard.cancels.put_nowait, heard.requests.put_nowait
+    )
     task = asyncio.create_task(listener.keep())
     try:
         await until_listening(url)
@@ -267,6 +271,18 @@ class TestListener:
             await asyncio.wrap_future(host.store.change(execution.id, cancel, now=NOW))
             async with asyncio.timeout(SECONDS):
                 assert await heard.cancels.get() == execution.id
+            assert not heard.ready.is_set()
+
+    async def test_it_hears_of_what_is_requested_of_a_worker(
+        self, host: Host, postgres_url: str
+    ) -> None:
+        workers = SqlWorkers(host.writer, host.reader, host.database.writing.dialect)
+        await asyncio.wrap_future(workers.beat(a_worker(ANN)))
+        async with listening(postgres_url) as heard:
+            for since in (NOW, None):
+                await asyncio.wrap_future(workers.request_drain(ANN, since))
+                async with asyncio.timeout(SECONDS):
+                    assert await heard.requests.get() == ANN
             assert not heard.ready.is_set()
 
     async def test_it_is_not_woken_for_what_nobody_may_claim(

@@ -10,8 +10,9 @@ from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
+from crewserve.domain.worker import WorkerQuery
 from crewserve.ports import Held
-from crewserve.storage import search, statements
+from crewserve.storage import search, statements, workers
 from crewserve.storage.database import Database
 from crewserve.storage.sql_reader import OWNERS, step_page_statement
 from crewserve.testing.builders import NOW, a_new_id
@@ -105,6 +106,17 @@ def test_a_page_of_steps_reads_their_key_in_order(engine: Engine) -> None:
     found = plan(engine, step_page_statement(a_new_id(), after=7, limit=100))
     assert "sqlite_autoindex_steps_1 (execution=? AND position>?)" in found or "pk_steps" in found
     assert not sorts(found)
+
+
+@pytest.mark.parametrize("flow", [None, POEM])
+def test_a_page_of_workers_reads_their_key_in_order_and_each_lease_once(
+    engine: Engine, flow: Any
+) -> None:
+    query = WorkerQuery(flow=flow, after=ANN)
+    found = plan(engine, workers.page_statement(query, engine.dialect))
+    assert "sqlite_autoindex_workers_1" in found or "pk_workers" in found
+    assert found.count("ix_executions_lease") == 1
+    assert "ORDER BY" not in found
 
 
 def test_claiming_reads_only_what_can_be_claimed(engine: Engine) -> None:

@@ -11,6 +11,7 @@ from crewserve.storage.flow_reports import SqlFlowReports
 from crewserve.storage.memory import MemoryStore
 from crewserve.storage.sql_reader import SqliteReader, SqlReader
 from crewserve.storage.sql_store import SqlStore
+from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
 from crewserve.testing.contracts import StoreContract
 from crewserve.testing.stores import Store
@@ -22,18 +23,20 @@ class TestMemoryStore(StoreContract):
         return MemoryStore()
 
 
-class AllOnSqlite(SqlStore, SqliteReader, SqlFlowReports):
+class AllOnSqlite(SqlStore, SqliteReader, SqlFlowReports, SqlWorkers):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqliteReader.__init__(self, database.reading)
         SqlStore.__init__(self, writer, database.writing.dialect)
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
+        SqlWorkers.__init__(self, writer, self, database.writing.dialect)
 
 
-class AllOnPostgres(SqlStore, SqlReader, SqlFlowReports):
+class AllOnPostgres(SqlStore, SqlReader, SqlFlowReports, SqlWorkers):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqlReader.__init__(self, database.reading)
         SqlStore.__init__(self, writer, database.writing.dialect)
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
+        SqlWorkers.__init__(self, writer, self, database.writing.dialect)
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from pydantic import BaseModel, Field
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.executions import Executions
+from crewserve.application.workers import Workers
 from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowDescription, FlowGraph, FlowHealth
-from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.http.app import FlowsApi, build_app, close_routes, include_flow
 from crewserve.http.deps import ApiState, attach
 from crewserve.http.flow_router import flow_router
@@ -45,6 +46,7 @@ class Bench:
     clock: FrozenClock = field(default_factory=FrozenClock)
     announced: list[ExecutionId] = field(default_factory=list)
     cancels: list[ExecutionId] = field(default_factory=list)
+    drains: list[WorkerName] = field(default_factory=list)
 
     def attach(self, *, tracebacks: bool = True) -> None:
         executions = Executions(
@@ -58,7 +60,9 @@ class Bench:
             new_id=a_new_id,
             clock=self.clock,
         )
-        attach(self.app, ApiState(executions, self.catalog, self.app.execute_urls, tracebacks))
+        workers = Workers(registry=self.store, announce_drain=self.drains.append, clock=self.clock)
+        urls = self.app.execute_urls
+        attach(self.app, ApiState(executions, self.catalog, urls, tracebacks, workers))
 
     def announce(
         self, claimable: Sequence[Execution], recorded: "Future[Any] | None" = None

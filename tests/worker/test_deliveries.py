@@ -182,3 +182,14 @@ async def test_an_attempt_that_follows_later_is_announced_then() -> None:
         [announced] = counter.announced
         assert (announced.id, announced.attempt) == (execution.id, 1)
         assert announced.available_at > NOW
+
+
+async def test_one_that_is_paused_gives_back_until_it_goes_on() -> None:
+    async with a_counter(FakeHost()) as counter:
+        counter.supervisor.pause()
+        execution = counter.add()
+        assert await counter.deliver(execution) is False
+        assert await counter.status(execution) is Status.PENDING
+        counter.supervisor.resume()
+        assert await counter.deliver(execution) is True
+        assert await counter.status(execution) is Status.COMPLETED

@@ -470,3 +470,36 @@ async def test_a_step_that_no_database_takes_is_listed_with_its_problem() -> Non
         await desk.until(execution, Status.COMPLETED)
     assert (step.name, step.result, step.state) == ("step_1", None, None)
     assert (step.problem or "").startswith("It cannot be stored: Out of range float")
+
+
+async def test_one_that_is_paused_takes_nothing_and_tells_when_nothing_runs() -> None:
+    host, drained = waiting_host(), asyncio.Event()
+    async with a_desk(host=host, on_drained=drained.set) as desk:
+        running = await desk.begun()
+        desk.supervisor.pause()
+        waiting = await desk.submit()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert (len(host.running), drained.is_set()) == (1, False)
+        host.finish.set()
+        await desk.until(running, Status.COMPLETED)
+        async with asyncio.timeout(5):
+            await drained.wait()
+        assert (await desk.store.get(waiting.id)).status is Status.PENDING
+        desk.supervisor.resume()
+        await desk.until(waiting, Status.COMPLETED)
+
+
+async def test_what_was_claimed_just_before_a_pause_runs_to_its_end_first() -> None:
+    store, drained = LateStore(), asyncio.Event()
+    async with a_desk(store=store, on_drained=drained.set) as desk:
+        claimed = await desk.submit()
+        async with asyncio.timeout(5):
+            while store.answer is None:
+                await asyncio.sleep(0)
+        desk.supervisor.pause()
+        assert not drained.is_set()
+        store.answer.set_result(store.claimed)
+        await desk.until(claimed, Status.COMPLETED)
+        async with asyncio.timeout(5):
+            await drained.wait()

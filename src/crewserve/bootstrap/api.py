@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import FastAPI
 
@@ -11,6 +12,7 @@ from crewserve.application.executions import Executions
 from crewserve.application.flow_reports import FlowFollowing
 from crewserve.application.hand_driven import HandDriven
 from crewserve.application.screening import Screening
+from crewserve.application.workers import Workers
 from crewserve.bootstrap.duties import keep
 from crewserve.bootstrap.ground import Ground, lay_ground, new_id, now
 from crewserve.bootstrap.supervision import open_leases, open_model, work_on_claims
@@ -18,7 +20,7 @@ from crewserve.crew.environment import QUIET
 from crewserve.http.app import FlowsApi, build_app, close_routes
 from crewserve.http.deps import ApiState, attach
 from crewserve.observability.logging import configure_logging
-from crewserve.ports import Announce, ChecksInputs
+from crewserve.ports import Announce, AnnounceDrain, ChecksInputs
 from crewserve.settings import Settings, environment, export
 from crewserve.storage.files import LocalFiles
 from crewserve.worker.leases import LeaseKeeper
@@ -48,11 +50,15 @@ def create_app(
         app.input_schemas = catalog.state_schemas
         async with AsyncExitStack() as stack:
             ground = await lay_ground(stack, chosen, catalog)
-            announce, leases, checks = await _open_engine(ground)
-            executions = _executions(ground, announce, leases, checks)
+            engine = await _open_engine(ground)
+            executions = _executions(ground, engine)
+            workers = Workers(
+                registry=ground.workers, announce_drain=engine.announce_drain, clock=now
+            )
             tracebacks = chosen.api_host in LOOPBACK
-            attach(app, ApiState(executions, catalog, app.execute_urls, tracebacks))
-            bind_hand_driven(_hand_driven(ground, leases))
+            urls = app.execute_urls
+            attach(app, ApiState(executions, catalog, urls, tracebacks, workers))
+            bind_hand_driven(_hand_driven(ground, engine.leases))
             stack.callback(bind_hand_driven, None)
             yield
 
@@ -65,14 +71,27 @@ def quiet_crewai() -> None:
     export({**environment(), **QUIET})
 
 
-async def _open_engine(ground: Ground) -> tuple[Announce, LeaseKeeper, ChecksInputs]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Engine:
+    announce: Announce
+    announce_drain: AnnounceDrain
+    leases: LeaseKeeper
+    checks: ChecksInputs
+
+
+async def _open_engine(ground: Ground) -> _Engine:
     if url := ground.broker_url:
         return await _hand_to_workers(ground, url)
-    work = await work_on_claims(ground)
-    return work.announce, work.leases, work.host
+    work = await work_on_claims(ground, on_drained=lambda: None)
+    return _Engine(
+        announce=work.announce,
+        announce_drain=work.announce_drain,
+        leases=work.leases,
+        checks=work.host,
+    )
 
 
-async def _hand_to_workers(ground: Ground, url: str) -> tuple[Announce, LeaseKeeper, ChecksInputs]:
+async def _hand_to_workers(ground: Ground, url: str) -> _Engine:
     """Run nothing here, so load no flows either."""
     from crewserve.bootstrap.brokered import broker_of, open_publisher  # noqa: PLC0415  # extra
 
@@ -83,20 +102,23 @@ async def _hand_to_workers(ground: Ground, url: str) -> tuple[Announce, LeaseKee
     if "crewai" in sys.modules:  # hand-written routers run flows here all the same
         await open_model(ground)
     leases = await open_leases(ground, announce)
-    return announce, leases, Screening(ground.catalog)
+    return _Engine(
+        announce=announce,
+        announce_drain=lambda _: None,  # the database tells
+        leases=leases,
+        checks=Screening(ground.catalog),
+    )
 
 
-def _executions(
-    ground: Ground, announce: Announce, leases: LeaseKeeper, checks: ChecksInputs
-) -> Executions:
+def _executions(ground: Ground, engine: _Engine) -> Executions:
     return Executions(
         store=ground.store,
         reader=ground.reader,
         catalog=ground.catalog,
-        host=checks,
+        host=engine.checks,
         files=LocalFiles(ground.folder("executions")),
-        announce=announce,
-        announce_cancel=leases.look,
+        announce=engine.announce,
+        announce_cancel=engine.leases.look,
         new_id=new_id,
         clock=now,
     )

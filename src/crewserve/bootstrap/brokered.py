@@ -1,11 +1,12 @@
 """Processes to whom a broker delivers the work. Needs the extra `celery`."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
 from crewserve.bootstrap.duties import begin, keep
 from crewserve.bootstrap.ground import Ground, now
-from crewserve.bootstrap.supervision import listen, open_host, open_leases, supervise
+from crewserve.bootstrap.supervision import Intake, open_host, open_leases, supervise
 from crewserve.engines.celery import Broker
 from crewserve.engines.consumer import Consumer
 from crewserve.engines.publisher import Publisher
@@ -33,7 +34,7 @@ def open_publisher(ground: Ground, broker: Broker) -> Announce:
     return publisher.announce
 
 
-async def work_on_deliveries(ground: Ground, url: str) -> None:
+async def work_on_deliveries(ground: Ground, url: str, on_drained: Callable[[], None]) -> None:
     """Until the stack ends: then nothing more is taken, and what runs may end."""
     wake, ready = asyncio.Event(), asyncio.Event()
     broker, deliveries = broker_of(ground, url), Deliveries(wake, now)
@@ -45,7 +46,6 @@ async def work_on_deliveries(ground: Ground, url: str) -> None:
 
     host = await open_host(ground, on_room)
     leases = await open_leases(ground, announce, host.live_until)
-    listen(ground, wake.set, leases)
     consumer = Consumer(
         broker=broker,
         flows=ground.catalog.specs.keys(),
@@ -55,7 +55,14 @@ async def work_on_deliveries(ground: Ground, url: str) -> None:
     )
     consuming = begin("consumer", _consume(consumer, ready))
     ground.stack.push_async_callback(_stop, consumer, ready, consuming)
-    supervise(ground, host, leases, announce, wake, deliveries)
+    intake = Intake(
+        wake=wake,
+        announce=announce,
+        deliveries=deliveries,
+        on_drain=lambda draining: consumer.pause() if draining else consumer.resume(),
+        on_drained=on_drained,
+    )
+    supervise(ground, host, leases, intake)
     ground.stack.callback(consumer.pause)
 
 

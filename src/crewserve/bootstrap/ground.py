@@ -10,11 +10,12 @@ from uuid_utils.compat import uuid7
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.domain.ids import ExecutionId, WorkerName
-from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports
+from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports, WorkerRegistry
 from crewserve.settings import Settings
 from crewserve.storage.database import Database, open_database
 from crewserve.storage.flow_reports import SqlFlowReports
 from crewserve.storage.sql_store import SqlStore
+from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
 from crewserve.worker.identity import new_name
 
@@ -30,6 +31,7 @@ class Ground:
     store: ExecutionStore
     reader: ExecutionReader
     reports: FlowReports
+    workers: WorkerRegistry
 
     @property
     def database_url(self) -> str | None:
@@ -63,6 +65,7 @@ async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCat
         store=SqlStore(writer, dialect),
         reader=reader,
         reports=SqlFlowReports(writer, reader, dialect),
+        workers=SqlWorkers(writer, reader, dialect),
     )
 
 

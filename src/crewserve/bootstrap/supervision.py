@@ -12,15 +12,17 @@ from pathlib import Path
 from crewserve.application.flow_reports import FlowReporting
 from crewserve.bootstrap.duties import begin, keep
 from crewserve.bootstrap.ground import Ground, now
+from crewserve.bootstrap.presence import be_seen, call_roll
 from crewserve.crew.embedded_model import EmbeddedModel
 from crewserve.crew.environment import template_environment
 from crewserve.crew.host import ForkingHost, HostPlan
 from crewserve.crew.processes import OWNER, kill_strays
 from crewserve.engines.local import LocalEngine
-from crewserve.ports import Announce
+from crewserve.ports import Announce, AnnounceDrain
 from crewserve.settings import environment, export
 from crewserve.worker import processors
 from crewserve.worker.deliveries import Deliveries
+from crewserve.worker.heartbeat import Heartbeat
 from crewserve.worker.identity import is_gone
 from crewserve.worker.leases import LeaseKeeper
 from crewserve.worker.memory import has_memory
@@ -37,17 +39,31 @@ class LocalWork:
     host: ForkingHost
     leases: LeaseKeeper
     announce: Announce
+    announce_drain: AnnounceDrain
 
 
-async def work_on_claims(ground: Ground) -> LocalWork:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """How executions come to a supervisor."""
+
+    wake: asyncio.Event
+    announce: Announce
+    deliveries: Deliveries | None = None
+    on_drain: Callable[[bool], None] = lambda _: None
+    """Called when a drain was requested, or taken back."""
+    on_drained: Callable[[], None] = lambda: None
+    """Called when nothing runs any more; perhaps again and again."""
+
+
+async def work_on_claims(ground: Ground, on_drained: Callable[[], None]) -> LocalWork:
     """The database is the queue, and several hosts may share it."""
     wake = asyncio.Event()
     announce = LocalEngine(wake).announce
     host = await open_host(ground, wake.set)
     leases = await open_leases(ground, announce, host.live_until)
-    listen(ground, wake.set, leases)
-    supervise(ground, host, leases, announce, wake)
-    return LocalWork(host, leases, announce)
+    intake = Intake(wake=wake, announce=announce, on_drained=on_drained)
+    heartbeat = supervise(ground, host, leases, intake)
+    return LocalWork(host, leases, announce, heartbeat.look)
 
 
 async def open_host(ground: Ground, on_room: Callable[[], None]) -> ForkingHost:
@@ -101,45 +117,61 @@ async def open_leases(
     leases = LeaseKeeper(ground.store, ground.name, ground.settings.lease, live_until, now)
     keep(ground.stack, "leases", leases.keep())
     keep(ground.stack, "reaper", reaper.keep())
+    call_roll(ground)
     return leases
 
 
-def listen(ground: Ground, on_ready: Callable[[], None], leases: LeaseKeeper) -> None:
+def supervise(ground: Ground, host: ForkingHost, leases: LeaseKeeper, intake: Intake) -> Heartbeat:
+    """Claim and run until the stack ends; then drain."""
+    supervisor = _supervisor(ground, host, leases, intake)
+
+    def on_drain(draining: bool) -> None:  # noqa: FBT001  # a callback
+        intake.on_drain(draining)
+        if draining:
+            supervisor.pause()
+        else:
+            supervisor.resume()
+
+    heartbeat = be_seen(ground, host, "celery" if intake.deliveries else "local", on_drain)
+    _listen(ground, intake.wake.set, leases, heartbeat)
+    supervising = begin("supervisor", supervisor.keep())
+    ground.stack.push_async_callback(_drained, supervisor, supervising)
+    ground.stack.callback(heartbeat.retire)
+    return heartbeat
+
+
+def _listen(
+    ground: Ground, on_ready: Callable[[], None], leases: LeaseKeeper, heartbeat: Heartbeat
+) -> None:
     """To other hosts, where there may be any."""
     if url := ground.database_url:
         from crewserve.storage.listener import PostgresListener  # noqa: PLC0415  # needs an extra
 
-        keep(ground.stack, "listener", PostgresListener(url, on_ready, leases.look).keep())
+        listener = PostgresListener(url, on_ready, leases.look, heartbeat.look)
+        keep(ground.stack, "listener", listener.keep())
 
 
-def supervise(
-    ground: Ground,
-    host: ForkingHost,
-    leases: LeaseKeeper,
-    announce: Announce,
-    wake: asyncio.Event,
-    deliveries: Deliveries | None = None,
-) -> None:
-    """Claim and run until the stack ends; then drain."""
-    supervisor = Supervisor(
+def _supervisor(
+    ground: Ground, host: ForkingHost, leases: LeaseKeeper, intake: Intake
+) -> Supervisor:
+    return Supervisor(
         name=ground.name,
         store=ground.store,
         reader=ground.reader,
         host=host,
         catalog=ground.catalog,
         leases=leases,
-        wake=wake,
-        announce=announce,
+        wake=intake.wake,
+        announce=intake.announce,
         slots=ground.settings.slots,
         has_memory=has_memory,
         is_busy=processors.are_busy,
         lease=ground.settings.lease,
         drain=ground.settings.drain,
         clock=now,
-        deliveries=deliveries,
+        on_drained=intake.on_drained,
+        deliveries=intake.deliveries,
     )
-    supervising = begin("supervisor", supervisor.keep())
-    ground.stack.push_async_callback(_drained, supervisor, supervising)
 
 
 async def _drained(supervisor: Supervisor, supervising: "asyncio.Task[None]") -> None:

@@ -18,7 +18,10 @@ def run_worker(
     flows: Mapping[FlowName, FlowSpec],
     on_start: Callable[[WorkerName], None],
 ) -> None:
-    """Until a signal: what runs then may end. A second signal hands it back at once."""
+    """Until a signal: what runs then may end. A second signal hands it back at once.
+
+    Or until it was drained, however long that takes.
+    """
     asyncio.run(_work(settings, FlowCatalog(flows), on_start))
 
 
@@ -33,8 +36,8 @@ async def _work(
         if url := ground.broker_url:
             from crewserve.bootstrap.brokered import work_on_deliveries  # noqa: PLC0415  # extra
 
-            await work_on_deliveries(ground, url)
+            await work_on_deliveries(ground, url, stopping.set)
         else:
-            await work_on_claims(ground)
+            await work_on_claims(ground, stopping.set)
         on_start(ground.name)
         await stopping.wait()

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from crewserve.crew.child_link import ChildDied, ChildLink, Unreadable
 from crewserve.crew.pool import Pool
-from crewserve.crew.processes import OWNER, kill_strays
+from crewserve.crew.processes import OWNER, kill_strays, resident_bytes
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
 from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
@@ -80,6 +80,11 @@ class ForkingHost:
     @property
     def room(self) -> int:
         return self._pool.room if self._pool else 0
+
+    @property
+    def resident_bytes(self) -> int:
+        """Of the template process; its children share most of it."""
+        return resident_bytes(self._pool.template.process.pid) if self._pool else 0
 
     async def run(self, run: Run) -> Outcome:
         """See `FlowHost`. Raises: NotReady, when there is no template."""

@@ -79,6 +79,15 @@ def children(pid: int | None = None) -> list[int]:
     return found
 
 
+def resident_bytes(pid: int) -> int:
+    """What of *pid* is in memory, shared pages included; 0 when nobody tells."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * resource.getpagesize()
+
+
 def has_children() -> bool:
     """Whether this process has any, adopted or ended ones included."""
     try:

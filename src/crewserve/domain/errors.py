@@ -18,6 +18,8 @@
   x NotReady
   x StorageUnavailable
   x ValueRefused
+  x WorkerNotFound
+  x WorkerStopped
 
 HTTP codes are not decided here: see ``http/problems.py``.
 """
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
 
 
@@ -221,3 +223,21 @@ class ValueRefused(CrewserveError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The database cannot hold this: {reason}")
         self.reason = reason
+
+
+class WorkerNotFound(CrewserveError):
+    """There is no such worker, or it left more than a day ago."""
+
+    code = "worker_not_found"
+
+    def __init__(self, name: WorkerName) -> None:
+        super().__init__(f"No worker has the id {name!r}; GET /api/v1/workers lists them")
+
+
+class WorkerStopped(CrewserveError):
+    """It has ended, so it can neither drain nor go on."""
+
+    code = "worker_stopped"
+
+    def __init__(self, name: WorkerName) -> None:
+        super().__init__(f"Worker {name} has stopped; start another one")

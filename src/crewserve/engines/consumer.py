@@ -47,29 +47,40 @@ class Consumer:
     """Called on the event loop. False: the broker shall deliver it again."""
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _worker: WorkController | None = None
-    _pausing: bool = False
+    _stopping: bool = False
+    _taking: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared by `pause`; a broker that is lost then is not asked for again before `resume`."""
     _lost: bool = False
 
+    def __post_init__(self) -> None:
+        self._taking.set()
+
     async def keep(self) -> None:
-        """Until `stop`, or until the broker is lost after `pause`."""
+        """Until `stop`."""
         app, delay = self._app(), FIRST_DELAY_SECONDS
-        while not self._pausing:
+        while await self._taking.wait() and not self._stopping:
             began = self._loop.time()
             await asyncio.to_thread(self._consume, app)
             if self._loop.time() - began > MAX_DELAY_SECONDS:
                 delay = FIRST_DELAY_SECONDS
-            if not self._pausing:
+            if self._taking.is_set() and not self._stopping:
                 await asyncio.sleep(delay)
             delay = min(2 * delay, MAX_DELAY_SECONDS)
 
     def pause(self) -> None:
         """Take no more messages; those that were taken can still be acknowledged."""
-        self._pausing = True
+        self._taking.clear()
         self._in_worker(self._cancel)
+
+    def resume(self) -> None:
+        """Take messages again."""
+        self._taking.set()
+        self._in_worker(self._take)
 
     def stop(self) -> None:
         """Have `keep` come to its end, once `deliver` has answered for all that was taken."""
-        self._pausing = True
+        self._stopping = True
+        self._taking.set()
         self._in_worker(_shut_down)
 
     def _in_worker(self, call: Callable[[], None]) -> None:
@@ -80,12 +91,16 @@ class Consumer:
         if self._worker is not None:
             self._worker.consumer.task_consumer.cancel()
 
+    def _take(self) -> None:
+        if self._worker is not None:
+            self._worker.consumer.task_consumer.consume()
+
     def _consume(self, app: Celery) -> None:
         """Until `stop`, or until the connection breaks. In a thread of its own."""
         set_event_loop(None)  # Celery would take over the one of the worker before
         self._worker = worker = self._new_worker(app)
         try:
-            if not self._pausing:
+            if self._taking.is_set() and not self._stopping:
                 worker.blueprint.start(worker)
         except WorkerShutdown:
             worker.stop()

@@ -13,7 +13,7 @@ from crewserve.http.body_limit import BodyLimit
 from crewserve.http.flow_router import FlowRouter
 from crewserve.http.openapi import complete
 from crewserve.http.request_id import RequestIds
-from crewserve.http.routes import docs, executions, flows, root, unknown
+from crewserve.http.routes import docs, executions, flows, root, unknown, workers
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -70,6 +70,7 @@ def build_app(*, lifespan: Lifespan, max_body_bytes: int) -> FlowsApi:
     docs.install(app)
     app.include_router(root.router)
     app.include_router(flows.router)
+    app.include_router(workers.router)
     return app
 
 

@@ -15,6 +15,13 @@ STEP_PATTERN: Final = r"^[A-Za-f][A-Za-z0-9_-]{5}$"
 """The same for steps, whose positions have 31 bits."""
 
 
+MAX_NAME: Final = 300
+"""Bytes; a host's name has at most 64."""
+
+NAME_PATTERN: Final = rf"^([0-9a-f]{{2}}){{1,{MAX_NAME}}}$"
+"""The same for names."""
+
+
 def encode(last: ExecutionId) -> str:
     """A cursor for the page after *last*."""
     return _text(last.bytes)
@@ -33,6 +40,16 @@ def encode_step(position: int) -> str:
 def decode_step(cursor: str) -> int:
     """*cursor* matches `STEP_PATTERN`."""
     return int.from_bytes(_bytes(cursor))
+
+
+def encode_name(last: str) -> str:
+    """A cursor for the page after *last*."""
+    return last.encode().hex()
+
+
+def decode_name(cursor: str) -> str:
+    """*cursor* matches `NAME_PATTERN`."""
+    return bytes.fromhex(cursor).decode(errors="replace")
 
 
 def links(request: Request, cursor: str | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, Request
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.executions import Executions
+from crewserve.application.workers import Workers
 from crewserve.domain.ids import FlowName
 
 
@@ -20,6 +21,7 @@ class ApiState:
     execute_urls: Mapping[FlowName, str]
     tracebacks: bool
     """Whether clients may see tracebacks."""
+    workers: Workers
 
 
 def attach(app: FastAPI, state: ApiState) -> None:

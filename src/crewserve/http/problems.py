@@ -35,6 +35,8 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ValueRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.WorkerNotFound: HTTPStatus.NOT_FOUND,
+    errors.WorkerStopped: HTTPStatus.CONFLICT,
 }
 
 UNREADABLE: Final = "There was an error parsing the body"

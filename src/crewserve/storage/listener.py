@@ -9,12 +9,15 @@ from uuid import UUID
 
 from psycopg import AsyncConnection, Error, Notify
 
-from crewserve.domain.ids import ExecutionId
+from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.storage.postgres import connect_arguments, parse_url
 from crewserve.storage.statements import CANCEL_CHANNEL, READY_CHANNEL
 from crewserve.storage.telling import told
+from crewserve.storage.workers import WORKER_CHANNEL
 
 log = logging.getLogger(__name__)
+
+CHANNELS: Final = (READY_CHANNEL, CANCEL_CHANNEL, WORKER_CHANNEL)
 
 FIRST_DELAY_SECONDS: Final = 0.5
 MAX_DELAY_SECONDS: Final = 15.0
@@ -22,7 +25,7 @@ MAX_DELAY_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PostgresListener:
-    """Hears of what became claimable and of cancels.
+    """Hears of what became claimable, of cancels, and of what is requested of workers.
 
     Only a quicker way: nothing depends on a message, and one may come once too often.
     """
@@ -30,6 +33,7 @@ class PostgresListener:
     url: str
     on_ready: Callable[[], None]
     on_cancel: Callable[[ExecutionId], None]
+    on_request: Callable[[WorkerName], None]
 
     async def keep(self) -> None:
         """Until cancelled. A lost connection is made again."""
@@ -53,7 +57,7 @@ class PostgresListener:
         arguments = {"target_session_attrs": "read-write", **connect_arguments(parse_url(self.url))}
         connection = await AsyncConnection.connect(**arguments, autocommit=True)
         try:
-            await connection.execute(f"LISTEN {READY_CHANNEL}; LISTEN {CANCEL_CHANNEL}")
+            await connection.execute("; ".join(f"LISTEN {channel}" for channel in CHANNELS))
         except BaseException:
             await connection.close()
             raise
@@ -66,6 +70,9 @@ class PostgresListener:
     def _tell(self, message: Notify) -> None:
         if message.channel == READY_CHANNEL:
             self.on_ready()
+            return
+        if message.channel == WORKER_CHANNEL:
+            self.on_request(WorkerName(message.payload))
             return
         try:
             execution_id = ExecutionId(UUID(message.payload))

@@ -30,6 +30,7 @@ from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
+from crewserve.domain.worker import Worker
 from crewserve.ports import (
     CLOCK_SKEW,
     FlowReport,
@@ -38,12 +39,13 @@ from crewserve.ports import (
     lease_lost_reason,
 )
 from crewserve.storage import memory_search
+from crewserve.storage.memory_workers import MemoryWorkers
 from crewserve.storage.types import encode_json
 
 T = TypeVar("T")
 
 
-class MemoryStore:
+class MemoryStore(MemoryWorkers):
     """All storage ports in one process; nothing outlives it."""
 
     def __init__(self) -> None:
@@ -53,6 +55,7 @@ class MemoryStore:
         self._keys: dict[tuple[str, str], KeyedStart] = {}
         self._dispatches: dict[ExecutionId, tuple[int, datetime]] = {}
         self._reports: dict[FlowName, FlowReport] = {}
+        self._workers: dict[WorkerName, Worker] = {}
         self._lock = Lock()
 
     def add(
@@ -245,6 +248,9 @@ class MemoryStore:
 
     async def owners(self) -> Collection[WorkerName]:
         return {row.lease_owner for row in self._rows.values() if row.lease_owner is not None}
+
+    def _leases_of(self, name: WorkerName) -> int:
+        return sum(row.lease_owner == name for row in self._rows.values())
 
     def _claimable(self, due: datetime) -> list[Execution]:
         """Oldest first."""

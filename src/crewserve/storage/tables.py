@@ -3,6 +3,7 @@
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -154,4 +155,21 @@ flows: Final = Table(
     Column("traceback", Text),
     Column("worker", Text, nullable=False),
     Column("reported_at", UtcDateTime, nullable=False),
+)
+
+workers: Final = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("engine", String(16), nullable=False),
+    Column("flows", JsonValue, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("drain_requested_at", UtcDateTime),
 )

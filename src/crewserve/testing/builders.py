@@ -7,10 +7,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from crewserve.domain.execution import Cancel, Execution
-from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
 from crewserve.domain.step import Step
+from crewserve.domain.worker import Worker
 
 NOW: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -62,3 +63,20 @@ def a_step(position: int = 1, **changes: Any) -> Step:
 def a_cancel(grace: float = 5.0) -> Cancel:
     """A cancel that was requested just now."""
     return Cancel(requested_at=NOW, grace=timedelta(seconds=grace), reason="enough")
+
+
+def a_worker(name: str = "ann:1:0:00", **changes: Any) -> Worker:
+    """One that has just begun; *changes* replace single fields."""
+    fields: dict[str, Any] = {
+        "name": WorkerName(name),
+        "host": name.partition(":")[0],
+        "pid": 1,
+        "version": "1.2.3",
+        "engine": "local",
+        "flows": (FlowName("poem_flow"),),
+        "slots": 8,
+        "memory_bytes": 5 * 2**30,
+        "started_at": NOW,
+        "heartbeat_at": NOW,
+    }
+    return Worker(**{**fields, **changes})

@@ -47,6 +47,7 @@ from crewserve.testing.stores import (
     done,
     held_by,
 )
+from crewserve.testing.workers import WorkersContract
 
 
 class RecordingContract:
@@ -364,5 +365,6 @@ class StoreContract(
     RefusalContract,
     DispatchContract,
     FlowReportsContract,
+    WorkersContract,
 ):
     """All of it."""

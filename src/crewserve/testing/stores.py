@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import FlowName, WorkerName
-from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports, Held
+from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports, Held, WorkerRegistry
 from crewserve.testing.builders import NOW, an_execution
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ LEASE = timedelta(seconds=30)
 LATER = NOW + LEASE + timedelta(seconds=1)
 
 
-class Store(ExecutionStore, ExecutionReader, FlowReports, Protocol):
+class Store(ExecutionStore, ExecutionReader, FlowReports, WorkerRegistry, Protocol):
     """All sides of one database."""
 
 

@@ -70,8 +70,12 @@ class Deliveries:
             if answer is not None and not answer.done():
                 answer.set_result(begun.get(execution_id, True))
 
+    def open(self) -> None:
+        """Take what is delivered again, after `close`."""
+        self._closed = False
+
     def close(self) -> None:
-        """Give back what waits, and whatever comes after it."""
+        """Give back what waits, and whatever comes before `open`."""
         self._closed = True
         for answer in self._waiting.values():
             if not answer.done():

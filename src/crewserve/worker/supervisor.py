@@ -74,12 +74,15 @@ class Supervisor:
     drain: timedelta
     """How long running executions may go on after `stop`."""
     clock: Clock
+    on_drained: Callable[[], None] = lambda: None
+    """Called when nothing runs any more after `pause`; perhaps again and again."""
     deliveries: Deliveries | None = None
     """Whence it gets what it may claim; without it, it claims whatever there is."""
     _running: dict[Job, Attempt] = field(default_factory=dict)
     _unanswered: bool = False
     """A claim was sent, and what it gave was not started: it may have been committed."""
     _stopping: bool = False
+    _paused: bool = False
     _crowded: bool = False
     _last_start: float = 0.0
     """Loop time."""
@@ -94,6 +97,8 @@ class Supervisor:
                     pass
             except StorageUnavailable as error:
                 log.error("%s; claiming goes on when it does", error)
+            if self._paused and not self._running and not self._unanswered:
+                self.on_drained()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS if self._crowded else POLL_SECONDS):
                     await self.wake.wait()
@@ -104,6 +109,20 @@ class Supervisor:
         self._stopping = True
         if self.deliveries is not None:
             self.deliveries.close()
+        self.wake.set()
+
+    def pause(self) -> None:
+        """Take nothing more, until `resume`; what runs goes on, however long it takes."""
+        self._paused = True
+        if self.deliveries is not None:
+            self.deliveries.close()
+        self.wake.set()
+
+    def resume(self) -> None:
+        """Take what there is again."""
+        self._paused = False
+        if self.deliveries is not None and not self._stopping:
+            self.deliveries.open()
         self.wake.set()
 
     def hurry(self) -> None:
@@ -150,7 +169,7 @@ class Supervisor:
         return bool(offered)
 
     def _limit(self) -> int:
-        if self._stopping or self.leases.in_doubt or not self.has_memory():
+        if self._stopping or self._paused or self.leases.in_doubt or not self.has_memory():
             return 0
         free = min(self.host.room, self.slots - len(self._running), CLAIM_AT_ONCE)
         return self._uncrowded(free) if free > 0 else 0

@@ -22,6 +22,7 @@ class About(BaseModel):
     health: str = "/health"
     flows: str = "/api/v1/flows"
     executions: str = "/api/v1/executions"
+    workers: str = "/api/v1/workers"
 
 
 class Health(BaseModel):
