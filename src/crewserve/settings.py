@@ -70,6 +70,17 @@ class Settings(BaseSettings):
     slots: Annotated[int, Ge(1)] = Field(256, alias="CREWSERVE_SLOTS")
     """Executions that run at the same time at most. Memory is watched as well."""
 
+    recycle_executions: Annotated[int, Ge(1)] | None = Field(
+        None, alias="CREWSERVE_RECYCLE_EXECUTIONS"
+    )
+    """After how many executions the template process, of which each execution's process is a copy,
+    is replaced by a new one. Without it, never for this reason."""
+
+    recycle_growth_mib: Annotated[int, Ge(1)] | None = Field(
+        None, alias="CREWSERVE_RECYCLE_GROWTH_MIB"
+    )
+    """The same, when its memory has grown by so many MiB since it had loaded the flows."""
+
     lease_seconds: Annotated[float, Gt(0)] = Field(30.0, alias="CREWSERVE_LEASE_SECONDS")
     """How long a server may stay silent before what it ran is given up. With
     CREWSERVE_DATABASE_URL the default is 120: a failover of the database must fit in."""
@@ -113,6 +124,11 @@ class Settings(BaseSettings):
         if self.database_url and "lease_seconds" not in self.model_fields_set:
             return DISTRIBUTED_LEASE
         return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def recycle_growth_bytes(self) -> int | None:
+        """`recycle_growth_mib`."""
+        return self.recycle_growth_mib * 2**20 if self.recycle_growth_mib else None
 
     @property
     def redis_visibility(self) -> timedelta:

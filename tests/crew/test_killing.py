@@ -204,3 +204,19 @@ def test_strays_that_fork_all_the_time_are_found() -> None:
     processes.kill_strays(owner)
     eventually(lambda: not of_owner(owner), within=1)
     forks.close()
+
+
+@pytest.mark.parametrize("how", ["a daemon", "a process without our environment"])
+def test_strays_of_one_template_are_told_from_those_of_its_successor(how: str) -> None:
+    owner = uuid4().hex
+    old, new = (Forks.start(owner, generation) for generation in (1, 2))
+    _, child = old.fork(STUCK[how])
+    new.fork(STUCK[how])
+    old.process.kill()
+    old.process.wait()
+    eventually(lambda: not is_alive(child))
+    processes.kill_strays(owner, 1)
+    eventually(lambda: of_owner(owner) == {new.process.pid, *descendants(new.process.pid)})
+    assert len(of_owner(owner)) == 3
+    new.close()
+    old.close()

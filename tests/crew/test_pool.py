@@ -22,6 +22,10 @@ class Child:
     number: int
     idle_since: float = 0.0
     lives: bool = True
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
 
     async def hello(self) -> bool:
         await asyncio.sleep(0)
@@ -92,3 +96,22 @@ async def test_spares_that_die_at_birth_are_not_replaced_in_haste(pool: Pool) ->
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(template.forked) == 5
+
+
+async def test_a_retired_pool_lets_go_of_all_that_is_idle_or_becomes_so(pool: Pool) -> None:
+    template = cast("Template", pool.template)
+    used, busy = await pool.acquire(POEM), await pool.acquire(POEM)
+    pool.release(used, POEM)
+    refilling = asyncio.create_task(pool.refill())
+    pool.retire()
+    pool.release(busy, POEM)
+    await refilling
+    assert pool.room == 0
+    assert [child for child in template.forked if not child.closed] == []
+
+
+async def test_what_still_begins_in_a_retired_pool_gets_a_new_child(pool: Pool) -> None:
+    template = cast("Template", pool.template)
+    pool.retire()
+    assert await pool.acquire(POEM) is cast("Any", template.forked[-1])
+    assert pool.room == 0

@@ -30,10 +30,10 @@ class Forks:
     _number: int = 0
 
     @classmethod
-    def start(cls, owner: str) -> "Forks":
+    def start(cls, owner: str, generation: int = 1) -> "Forks":
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            process = subprocess.Popen(command(theirs), **options(theirs, owner))
+            process = subprocess.Popen(command(theirs), **options(theirs, owner, generation))
         ours.settimeout(20)
         assert "ready" in wire.decode(ours.recv(wire.MAX_PACKET))
         return cls(process, ours)
@@ -77,11 +77,12 @@ def command(control: socket.socket) -> list[str]:
     return [sys.executable, "-m", "tests.support.forking", str(control.fileno())]
 
 
-def options(control: socket.socket, owner: str) -> dict[str, Any]:
+def options(control: socket.socket, owner: str, generation: int = 1) -> dict[str, Any]:
     """With which options of `subprocess`."""
+    marks = {processes.OWNER: owner, processes.GENERATION: str(generation)}
     paths = os.pathsep.join((str(REPOSITORY / "src"), str(REPOSITORY)))
     return {
-        "env": {**os.environ, "PYTHONPATH": paths, processes.OWNER: owner},
+        "env": {**os.environ, "PYTHONPATH": paths, **marks},
         "pass_fds": [control.fileno()],
         "start_new_session": True,
     }

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from crewserve.domain.errors import StorageUnavailable
-from crewserve.domain.worker import Worker, WorkerState
+from crewserve.domain.worker import HEARTBEAT, Worker, WorkerState
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_worker
 from crewserve.testing.fakes import FrozenClock
 from crewserve.testing.stores import ANN, BOB
-from crewserve.worker import heartbeat as beating
 from crewserve.worker.heartbeat import Heartbeat
 from crewserve.worker.roll_call import RollCall
 
@@ -85,7 +84,7 @@ async def test_a_request_is_heard_at_once_by_the_one_it_is_for(bench: Bench) -> 
 async def test_a_request_that_nobody_told_is_heard_with_the_next_beat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(beating, "HEARTBEAT", beating.HEARTBEAT / 1000)
+    monkeypatch.setattr("crewserve.worker.heartbeat.HEARTBEAT", HEARTBEAT / 1000)
     async for bench in beating_bench(MemoryStore()):
         bench.store.request_drain(ANN, NOW)
         assert await bench.hears() is True
@@ -94,7 +93,7 @@ async def test_a_request_that_nobody_told_is_heard_with_the_next_beat(
 
 
 async def test_a_database_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beating, "HEARTBEAT", beating.HEARTBEAT / 1000)
+    monkeypatch.setattr("crewserve.worker.heartbeat.HEARTBEAT", HEARTBEAT / 1000)
     async for bench in beating_bench(BrokenStore(3)):
         assert await bench.state() is WorkerState.ACTIVE
 

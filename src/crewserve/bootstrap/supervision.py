@@ -15,6 +15,7 @@ from crewserve.bootstrap.ground import Ground, now
 from crewserve.bootstrap.presence import be_seen, call_roll
 from crewserve.crew.embedded_model import EmbeddedModel
 from crewserve.crew.environment import template_environment
+from crewserve.crew.generation import Lifespan
 from crewserve.crew.host import ForkingHost, HostPlan
 from crewserve.crew.processes import OWNER, kill_strays
 from crewserve.engines.local import LocalEngine
@@ -80,6 +81,10 @@ async def open_host(ground: Ground, on_room: Callable[[], None]) -> ForkingHost:
         log_file=ground.folder("template.log"),
         environment=template_environment(environment(), storage=str(storage), extra=marks),
         spares=2 * (os.cpu_count() or 1),
+        lifespan=Lifespan(
+            executions=ground.settings.recycle_executions,
+            growth_bytes=ground.settings.recycle_growth_bytes,
+        ),
     )
     host = ForkingHost(plan, on_room, reporting.describe)
     ground.stack.push_async_callback(host.close)

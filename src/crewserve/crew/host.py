@@ -3,15 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard
 
 from crewserve.crew.child_link import ChildDied, ChildLink, Unreadable
+from crewserve.crew.generation import Generation, Lifespan
 from crewserve.crew.pool import Pool
-from crewserve.crew.processes import OWNER, kill_strays, resident_bytes
+from crewserve.crew.processes import GENERATION, OWNER
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
 from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 RESTART_SECONDS: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Waiting times before a template that died is started again; the last one repeats."""
-
-TIDY_SECONDS: Final = 5.0
 
 STOP: Final = "stop"
 
@@ -47,6 +45,8 @@ class HostPlan:
     environment: Mapping[str, str]
     spares: int
     """Idle children kept ready."""
+    lifespan: Lifespan = field(default_factory=Lifespan)
+    """Of a template process."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,8 +57,11 @@ class ForkingHost:
     on_room: Callable[[], None]
     """Called when a run could begin."""
     on_described: Described
-    _pool: Pool | None = None
-    _validator: Validator | None = None
+    _current: Generation | None = None
+    """Where runs begin."""
+    _serving: "dict[Generation, asyncio.Task[None]]" = field(default_factory=dict)
+    """It, its successor that gets ready, and those before it in which something still runs."""
+    _generations: int = 0
     _late: set[str] = field(default_factory=set)
     """Flows that children import for themselves."""
     _keeper: "asyncio.Task[None] | None" = None
@@ -73,31 +76,40 @@ class ForkingHost:
     async def close(self) -> None:
         """See `FlowHost`."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+            await _cancelled(self._keeper)
+        await asyncio.sleep(0)  # one that has not begun would never tidy up
+        await _cancelled(*self._serving.values())
 
     @property
     def room(self) -> int:
-        return self._pool.room if self._pool else 0
+        return self._current.pool.room if self._is_usable(self._current) else 0
+
+    @staticmethod
+    def _is_usable(generation: Generation | None) -> TypeGuard[Generation]:
+        return generation is not None and not generation.has_ended
 
     @property
     def resident_bytes(self) -> int:
-        """Of the template process; its children share most of it."""
-        return resident_bytes(self._pool.template.process.pid) if self._pool else 0
+        """Of the template processes; their children share most of it."""
+        return sum(generation.resident_bytes for generation in self._serving)
 
     async def run(self, run: Run) -> Outcome:
         """See `FlowHost`. Raises: NotReady, when there is no template."""
-        pool, execution = self._pool, run.execution
-        if pool is None:
-            raise NotReady("The flows are still loading", retry_after=timedelta(seconds=2))
-        held = Held(execution.id, execution.fence)
+        generation, held = self._usable(), Held(run.execution.id, run.execution.fence)
+        generation.count_execution()
         self._children[held] = None
-        try:
-            child = await pool.acquire(run.flow.name)
-            return await self._run_in(child, pool, run)
-        finally:
-            del self._children[held]
+        with generation.used():
+            try:
+                child = await generation.pool.acquire(run.flow.name)
+                return await self._run_in(child, generation.pool, run)
+            finally:
+                del self._children[held]
+
+    def _usable(self) -> Generation:
+        """Raises: NotReady."""
+        if self._is_usable(self._current):
+            return self._current
+        raise NotReady("The flows are still loading", retry_after=timedelta(seconds=2))
 
     async def _run_in(self, child: ChildLink, pool: Pool, run: Run) -> Outcome:
         held = Held(run.execution.id, run.execution.fence)
@@ -150,28 +162,27 @@ class ForkingHost:
 
     async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
         """See `FlowHost`."""
-        return await self._checker().validate(flow, inputs)
+        generation = self._usable()
+        with generation.used():
+            return await generation.validator.validate(flow, inputs)
 
     async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
         """See `FlowHost`."""
-        return await self._checker().unknown_fields(flow, names)
-
-    def _checker(self) -> Validator:
-        if self._validator is None:
-            raise NotReady("The flows are still loading", retry_after=timedelta(seconds=2))
-        return self._validator
+        generation = self._usable()
+        with generation.used():
+            return await generation.validator.unknown_fields(flow, names)
 
     def live_until(self, boottime: float) -> None:
         """See `FlowHost`."""
         self._deadline = boottime
-        if self._pool is not None:
-            self._pool.template.live_until(boottime)
+        for generation in self._serving:
+            generation.template.live_until(boottime)
 
     async def _keep_running(self) -> None:
         failures = 0
         while True:
             try:
-                template = await self._start_template()
+                current = await self._succeed(await self._start_generation())
             except UnfitModules as unfit:
                 self._late.update(unfit.refs)
                 log.warning(
@@ -186,77 +197,90 @@ class ForkingHost:
                 log.exception("The template process could not be started")
             else:
                 failures = 0
-                await self._serve_and_survive(template)
+                if await self._happens(current.worn, unless=[current]):
+                    continue
             wait = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
             failures += 1
             await asyncio.sleep(wait)
 
-    async def _serve_and_survive(self, template: TemplateLink) -> None:
-        try:
-            await self._serve(template)
-            log.error("The template process ended; its log is %s", self.plan.log_file)
-        except Exception:  # the same: begin again with a new template
-            log.exception("The template process could not be served")
-
-    async def _start_template(self) -> TemplateLink:
+    async def _start_generation(self) -> Generation:
         self.plan.storage.mkdir(parents=True, exist_ok=True)
-        log.info("Loading CrewAI and the flows; what is accepted meanwhile starts afterwards")
-        refs = sorted({flow.ref for flow in self.plan.flows()} - self._late)
-        return await TemplateLink.start(
+        if not self._is_usable(self._current):
+            log.info("Loading CrewAI and the flows; what is accepted meanwhile starts afterwards")
+        self._generations += 1
+        template = await TemplateLink.start(
             paths=self.plan.paths,
-            preload=refs,
-            environment=self.plan.environment,
+            preload=sorted({flow.ref for flow in self.plan.flows()} - self._late),
+            environment={**self.plan.environment, GENERATION: str(self._generations)},
             log_file=self.plan.log_file,
             notes=self.plan.storage / "preload.json",
-            on_exit=self._child_ended,
         )
+        generation = Generation(
+            number=self._generations,
+            owner=self.plan.environment[OWNER],
+            template=template,
+            pool=Pool(template, self.plan.spares, self.on_room),
+            validator=Validator(template, self.plan.flows, self.on_described),
+            lifespan=self.plan.lifespan,
+        )
+        template.on_exit = generation.pool.forget
+        self._serving[generation] = asyncio.create_task(self._serve(generation), name="template")
+        if self._deadline is not None:
+            template.live_until(self._deadline)
+        return generation
 
-    async def _serve(self, template: TemplateLink) -> None:
-        """Until the template ends."""
-        pool = Pool(template, self.plan.spares, self.on_room)
-        validator = Validator(template, self.plan.flows, self.on_described)
+    async def _serve(self, generation: Generation) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
-                tidy = group.create_task(_tidy(pool), name="pool-tidy")
-                checker = group.create_task(validator.keep_running(), name="validator")
-                watcher = group.create_task(template.watch(), name="template-watcher")
-                self._pool, self._validator = pool, validator
-                if self._deadline is not None:
-                    template.live_until(self._deadline)
-                await pool.refill()
-                await template.listen()
-                for task in (tidy, checker, watcher):
-                    task.cancel()
+            if await generation.serve():
+                log.info("The template process that was replaced has ended")
+            else:
+                log.error("The template process ended; its log is %s", self.plan.log_file)
+        except Exception:  # the same: begin again with a new template
+            log.exception("The template process could not be served")
         finally:
-            self._pool = self._validator = None
-            pool.close()
-            await asyncio.shield(self._end(template))
+            del self._serving[generation]
 
-    async def _end(self, template: TemplateLink) -> None:
-        """When it returns, nothing runs that a flow had started."""
-        await template.close()
-        await asyncio.to_thread(kill_strays, self.plan.environment[OWNER])
-        template.bury_all()
+    async def _succeed(self, generation: Generation) -> Generation:
+        """Let *generation* take the place of the one before, as soon as it can do as much.
 
-    def _child_ended(self, child: ChildLink) -> None:
-        if self._pool is not None:
-            self._pool.forget(child)
+        Raises: TemplateDied.
+        """
+        before = self._current
+        if self._is_usable(before):
+            await self._happens(generation.validator.ready, unless=(before, generation))
+        if generation.has_ended:
+            raise TemplateDied("The template process ended before it could take over")
+        self._current = generation
+        if self._is_usable(before):
+            log.info("Executions begin in a new template process now")
+            before.retire()
+        self.on_room()
+        return generation
+
+    async def _happens(self, event: asyncio.Event, *, unless: Collection[Generation]) -> bool:
+        """Wait for it; False when one of these generations has ended before."""
+        ends = [self._serving[one] for one in unless if one in self._serving]
+        if len(ends) < len(unless):
+            return False
+        happening = asyncio.create_task(event.wait())
+        try:
+            done, _ = await asyncio.wait([happening, *ends], return_when="FIRST_COMPLETED")
+        finally:
+            happening.cancel()
+        return done == {happening}
+
+
+async def _cancelled(*tasks: "asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 async def _gone(child: ChildLink, pool: Pool) -> None:
     """When it returns, nothing is left of the child."""
     pool.template.end(child)
     await asyncio.shield(child.exited)
-
-
-async def _tidy(pool: Pool) -> None:
-    while True:
-        await asyncio.sleep(TIDY_SECONDS)
-        pool.dismiss_idle()
-        try:
-            await pool.refill()  # in case that a fork failed
-        except OSError as error:
-            log.error("No process can be prepared: %s", error)
 
 
 def _recorded(step: Step) -> Message:

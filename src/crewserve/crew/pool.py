@@ -48,6 +48,9 @@ class Pool:
 
     def release(self, child: ChildLink, flow: FlowName) -> None:
         """It may run *flow* once more."""
+        if self.is_closed:
+            child.close()
+            return
         child.idle_since = asyncio.get_running_loop().time()
         self.used.setdefault(flow, []).append(child)
         self.on_room()
@@ -59,9 +62,21 @@ class Pool:
         else:
             self._start_refill()
 
+    @property
+    def is_closed(self) -> bool:
+        return self.spares == 0
+
     def close(self) -> None:
         """Ask for no more children."""
         self.spares = 0
+
+    def retire(self) -> None:
+        """The same, and let those that are idle end. What needs one after all gets a new one."""
+        self.close()
+        for idle in (self.fresh, *self.used.values()):
+            for child in idle:
+                child.close()
+            idle.clear()
 
     def _start_refill(self) -> None:
         task = asyncio.create_task(self.refill(), name="pool-refill")
@@ -78,7 +93,11 @@ class Pool:
         self._refilling = True
         try:
             while self._wants_more():
-                self.fresh.append(await self._fork())
+                child = await self._fork()
+                if self.is_closed:
+                    child.close()
+                    return
+                self.fresh.append(child)
                 self.on_room()
         finally:
             self._refilling = False

@@ -15,9 +15,13 @@ from typing import Final
 OWNER: Final = "CREWSERVE_OWNER"
 """Environment variable of a template and its children: the supervisor that they belong to."""
 
+GENERATION: Final = "CREWSERVE_GENERATION"
+"""Another one: which of the templates of its supervisor it is, or comes from."""
+
 _RLIMIT_LOCKS: Final = 10
 """Linux has not enforced this limit since 2.4, and every descendant inherits it: also one that
-got an environment and a session of its own, as the stdio servers of MCP do."""
+got an environment and a session of its own, as the stdio servers of MCP do. The hard limit tells
+the owner, the soft one the generation."""
 
 _SCANS: Final = 20
 """How often to look for strays that were born while others were killed."""
@@ -137,22 +141,22 @@ def _send(number: signal.Signals, pid: int) -> None:
 
 def mark_descendants() -> None:
     """Let `kill_strays` find every later descendant by the owner of this process."""
-    prefix = f"{OWNER}=".encode()
-    owners = [entry for entry in _environment(os.getpid()) if entry.startswith(prefix)]
-    if owners and sys.platform == "linux":
-        mark = _mark(owners[0].removeprefix(prefix).decode())
-        resource.setrlimit(_RLIMIT_LOCKS, (mark, mark))
+    own = dict(entry.partition(b"=")[::2] for entry in _environment(os.getpid()))
+    owner, generation = own.get(OWNER.encode()), int(own.get(GENERATION.encode(), b"1"))
+    if owner and sys.platform == "linux":
+        resource.setrlimit(_RLIMIT_LOCKS, (generation, _mark(owner.decode())))
 
 
-def kill_strays(owner: str) -> None:
+def kill_strays(owner: str, generation: int | None = None) -> None:
     """Kill every process that belongs to *owner*: all that descends from one is marked as well.
 
-    It looks at all processes of the machine, about 0.1 ms for each.
+    With *generation*, only what that template started, and it. This looks at all processes of the
+    machine, about 0.1 ms for each.
     """
     for _ in range(_SCANS):
         found = False
         for pid in _processes():
-            if _belongs(pid, owner):
+            if _belongs(pid, owner, generation):
                 _send(signal.SIGKILL, pid)
                 found = True
         if not found:
@@ -164,13 +168,26 @@ def _processes() -> list[int]:
     return sorted((int(folder.name) for folder in Path("/proc").glob("[0-9]*")), reverse=True)
 
 
-def _belongs(pid: int, owner: str) -> bool:
+def _belongs(pid: int, owner: str, generation: int | None = None) -> bool:
     """False for one that has ended, even if nobody waited for it."""
-    entry = f"{OWNER}={owner}".encode()
     with contextlib.suppress(OSError):
-        is_marked = _limit(pid) == _mark(owner) or entry in _environment(pid)
+        is_marked = _has_limits(pid, owner, generation) or _has_names(pid, owner, generation)
         return is_marked and not _has_ended(pid)
     return False
+
+
+def _has_limits(pid: int, owner: str, generation: int | None) -> bool:
+    if sys.platform != "linux":
+        return False
+    soft, hard = resource.prlimit(pid, _RLIMIT_LOCKS)
+    return hard == _mark(owner) and generation in (None, soft)
+
+
+def _has_names(pid: int, owner: str, generation: int | None) -> bool:
+    wanted = {f"{OWNER}={owner}".encode()}
+    if generation is not None:
+        wanted.add(f"{GENERATION}={generation}".encode())
+    return wanted <= set(_environment(pid))
 
 
 def _has_ended(pid: int) -> bool:
@@ -181,10 +198,6 @@ def _has_ended(pid: int) -> bool:
 def _environment(pid: int) -> list[bytes]:
     """As *pid* was started with it, or inherited it by a fork."""
     return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-
-
-def _limit(pid: int) -> int | None:
-    return resource.prlimit(pid, _RLIMIT_LOCKS)[1] if sys.platform == "linux" else None
 
 
 def _mark(owner: str) -> int:

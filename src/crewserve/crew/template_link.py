@@ -47,7 +47,7 @@ class TemplateLink:
     control: socket.socket
     children: dict[int, ChildLink]
     """Living children by number."""
-    on_exit: Callable[[ChildLink], None]
+    on_exit: Callable[[ChildLink], None] = lambda _: None
     _last_number: int = 0
     _answered: bool = False
     """Since the last ping."""
@@ -61,7 +61,6 @@ class TemplateLink:
         environment: Mapping[str, str],
         log_file: Path,
         notes: Path,
-        on_exit: Callable[[ChildLink], None],
     ) -> "TemplateLink":
         """Returns when it is ready to fork. Raises: TemplateDied, UnfitModules."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -80,7 +79,7 @@ class TemplateLink:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the server, which hands back what runs
             )
-        link = cls(process, ours, {}, on_exit)
+        link = cls(process, ours, {})
         try:
             await link._load({"paths": paths, "preload": preload, "notes": str(notes)})  # our own
         except BaseException:

@@ -31,6 +31,8 @@ class Validator:
     template: TemplateLink
     flows: Callable[[], Collection[FlowSpec]]
     on_described: Described
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """It has described the flows, so it can answer."""
     _child: ChildLink | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -39,13 +41,15 @@ class Validator:
         while True:
             child = await self.template.fork()
             if await child.hello():
-                await self._learn(child)
+                learned = await self._learn(child)
                 self._child = child
+                if learned:
+                    self.ready.set()
                 await asyncio.shield(child.exited)
                 self._child = None
             await asyncio.sleep(1)
 
-    async def _learn(self, child: ChildLink) -> None:
+    async def _learn(self, child: ChildLink) -> bool:
         refs = {flow.name: flow.ref for flow in self.flows()}
         try:
             async with asyncio.timeout(DESCRIBE_SECONDS):
@@ -53,7 +57,7 @@ class Validator:
         except (NoAnswer, TimeoutError) as error:
             log.error("The flows cannot be described: %s", str(error) or "it takes too long")
             self.template.end(child)
-            return
+            return False
         described = {FlowName(name): _description(raw) for name, raw in answer["flows"].items()}
         for name, description in described.items():
             if description.health is FlowHealth.BROKEN:
@@ -64,6 +68,7 @@ class Validator:
                     description.traceback,
                 )
         self.on_described(described)
+        return True
 
     async def validate(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Sequence[FieldError]:
         """Raises: NotReady, FlowUnavailable."""
