@@ -144,6 +144,30 @@ def test_when_a_worker_stops_another_goes_on_at_once(cluster: Cluster) -> None:
         assert {cluster.api.get(one)["attempt"] for one in accepted} == {1}
 
 
+def test_a_drained_worker_ends_when_what_it_runs_has_and_is_delivered_nothing_more(
+    cluster: Cluster,
+) -> None:
+    api, gate = cluster.api, cluster.new_file()
+    with working(cluster.folder / "second", *TARGETS, variables=cluster.variables) as second:
+        eventually(lambda: "Consuming" in second.log, what="the second worker consumes")
+        accepted = [api.execute("gated", gate=str(gate)) for _ in range(6)]
+        api.wait_until("running", *accepted)
+        workers = api.client.get("/api/v1/workers", params={"state": "active"}).json()["workers"]
+        drained = {worker["pid"]: worker for worker in workers}[second.pid]
+        assert (drained["engine"], drained["running"] > 0) == ("celery", True)
+        api.client.post(f"/api/v1/workers/{drained['id']}/drain").raise_for_status()
+        eventually(lambda: "A drain was requested" in second.log, what="it is heard")
+        assert api.run("routed")["status"] == "completed"
+        assert "of routed" not in second.log
+        gate.touch()
+        assert second.process.wait(30) == 0
+        assert not second.processes()
+        shown = api.client.get(f"/api/v1/workers/{drained['id']}").json()
+        assert (shown["state"], shown["running"]) == ("stopped", 0)
+        api.wait_until("completed", *accepted)
+        assert {api.get(one)["attempt"] for one in accepted} == {1}
+
+
 def test_when_a_worker_is_killed_another_goes_on_where_it_was(cluster: Cluster) -> None:
     with working(cluster.folder / "second", *TARGETS, variables=cluster.variables) as second:
         eventually(lambda: "Consuming" in second.log, what="the second worker consumes")
