@@ -4,23 +4,20 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from crewserve.domain.errors import FieldError
 from crewserve.domain.execution import (
     Cancel,
     Event,
     Execution,
-    HandedBack,
-    LeaseExpired,
-    Raised,
 )
-from crewserve.domain.failure import Failure, FailureCode
+from crewserve.domain.failure import Failure
 from crewserve.domain.flow import FlowDescription, FlowSpec
+from crewserve.domain.flow_control import NO_CONTROL, FlowControl, QueueState
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
-from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.domain.worker import Worker, WorkerQuery
 
@@ -40,14 +37,22 @@ class ExecutionStore(Protocol):
     Coroutines wait with ``asyncio.wrap_future``, other threads with ``result()``.
     """
 
+    def on_let_in(self, announce: "LetIn") -> None:
+        """Have *announce* told what became claimable by other writes than those that name it."""
+        ...
+
     def add(
-        self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
-    ) -> Future[None]:
-        """*steps* are those that it need not run again.
+        self,
+        execution: Execution,
+        steps: Sequence[Step] = (),
+        key: IdempotencyKey | None = None,
+        control: FlowControl = NO_CONTROL,
+    ) -> Future[Sequence[ExecutionId]]:
+        """*steps* are those that it need not run again; the answer has those that make way for it.
 
         Of all executions that come with the same *key* within `KEPT`, only one is ever added.
 
-        Raises: KeyTaken.
+        Raises: KeyTaken, LaneFull, QueueFull.
         """
         ...
 
@@ -91,17 +96,16 @@ class ExecutionStore(Protocol):
         now: datetime,
         only: Collection[ExecutionId] | None = None,
     ) -> Future[list[Execution]]:
-        """Give the oldest pending executions of *flows* to *owner*, oldest first.
+        """Give the first executions in line of *flows* to *owner*, the first before others.
 
-        With *only*, none but these; they may be given `CLOCK_SKEW` before their time. No two
-        callers ever receive the same attempt.
+        With *only*, none but these. No two callers ever receive the same attempt.
         """
         ...
 
     def dispatch(
         self, *, pauses: Sequence[timedelta], limit: int, now: datetime
     ) -> Future[list[Execution]]:
-        """Take note that pending executions are announced again; answer with them, oldest first.
+        """Take note that those in line are announced again; answer with them, the first first.
 
         One that was noted n times stays out for ``pauses[n]`` after the last time, and the first
         time after it became available. The last pause repeats.
@@ -143,6 +147,21 @@ class ExecutionStore(Protocol):
 
     def delete(self, execution_id: ExecutionId) -> Future[None]:
         """Raises: ExecutionNotFound, ExecutionActive."""
+        ...
+
+    def let_in(self, *, limit: int, now: datetime) -> Future[datetime | None]:
+        """Put those in line whose time has come; the answer is when the next one's comes."""
+        ...
+
+    def pause(self, queue: QueueName, *, now: datetime) -> Future[None]:
+        """Let nobody claim from *queue*."""
+        ...
+
+    def resume(self, queue: QueueName, *, limit: int) -> Future[bool]:
+        """Let so many in that were held by the pause; the last of them end it.
+
+        Whether more are left is the answer.
+        """
         ...
 
 
@@ -188,6 +207,17 @@ class ExecutionReader(Protocol):
         """Whatever its request was, and perhaps longer ago than `KEPT`."""
         ...
 
+    async def queues(self) -> Sequence[QueueState]:
+        """All that are paused or have something in them, by name."""
+        ...
+
+    async def position(self, execution_id: ExecutionId, *, limit: int) -> int | None:
+        """1 for the next of its queue, or of its lane while that holds it.
+
+        None when it is not in line, or further back than *limit*.
+        """
+        ...
+
     async def owners(self) -> Collection[WorkerName]:
         """Everybody who holds a lease, expired or not."""
         ...
@@ -207,36 +237,6 @@ class Stopped:
 
 
 Outcome = Finished | Failure | Stopped
-
-
-class EndedAttempt(NamedTuple):
-    """How one attempt ended."""
-
-    outcome: str
-    code: str | None = None
-    error: str | None = None
-
-
-def ended_attempt(before: Execution, event: Event, after: Execution) -> EndedAttempt | None:
-    """What *event* says of the attempt that ran; None when none did, or it goes on."""
-    if before.status is not Status.RUNNING or after.status is Status.RUNNING:
-        return None
-    match event:
-        case Raised(failure, _) if after.status is not Status.CANCELLED:
-            return EndedAttempt("failed", failure.code, failure.message)
-        case LeaseExpired(reason):
-            return EndedAttempt("lost", FailureCode.WORKER_LOST, reason)
-        case HandedBack():
-            return EndedAttempt("handed_back")
-        case _:
-            return EndedAttempt(after.status)
-
-
-def lease_lost_reason(execution: Execution, lost: Collection[WorkerName]) -> str:
-    """What to tell about an execution that a store reaps."""
-    if execution.lease_owner in lost:
-        return "The server that ran it was stopped or killed before the flow had finished"
-    return "Nothing was heard of the server that ran it until its lease expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +303,6 @@ class Clock(Protocol):
     """Tells the time: aware, UTC."""
 
     def __call__(self) -> datetime: ...
-
-
-CLOCK_SKEW: Final = timedelta(seconds=2)
-"""How far the clocks of two hosts may differ before what one announces is too early for another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,6 +373,12 @@ class Announce(Protocol):
         """
         ...
 
+
+LetIn = Callable[[Sequence[Execution]], None]
+"""Says the same from any thread."""
+
+Expect = Callable[[datetime], None]
+"""Say that an execution's time comes then. It may get lost: timers also look by themselves."""
 
 NewId = Callable[[], ExecutionId]
 

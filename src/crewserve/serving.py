@@ -12,6 +12,7 @@ from typing import Any
 from crewserve.application.hand_driven import ExecutionRecord, HandDriven
 from crewserve.bootstrap import create_app, quiet_crewai
 from crewserve.domain.failure import FailureCode
+from crewserve.domain.flow_control import FlowControl, WhenFull
 from crewserve.domain.ids import FlowName
 from crewserve.domain.policy import Policy
 from crewserve.http.flow_router import FlowRouter, flow_router
@@ -29,8 +30,10 @@ __all__ = [
     "ExecutionStatusResponse",
     "ExecutionStore",
     "FailureCode",
+    "FlowControl",
     "FlowRouter",
     "Policy",
+    "WhenFull",
     "create_app",
     "executions_router",
     "flow_router",

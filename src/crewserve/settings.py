@@ -95,7 +95,10 @@ class Settings(BaseSettings):
     flows: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_FLOWS")
     """What `crewserve serve` serves when it is given no flow: module:FlowClass, comma-separated."""
 
-    @field_validator("flows", mode="before")
+    queues: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_QUEUES")
+    """Queues whose executions this host runs, comma-separated; none: all of them."""
+
+    @field_validator("flows", "queues", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from crewserve.domain.execution import Execution
-from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName
 from crewserve.engines import publisher as publishing
 from crewserve.engines.celery import Broker
 from crewserve.engines.consumer import Consumer
@@ -79,7 +79,7 @@ class Line:
     async def consuming(self, slots: int = 8) -> AsyncIterator[Consumer]:
         consumer = Consumer(
             broker=self.broker,
-            flows=[self.flow],
+            queues=[QueueName(self.flow)],
             name="a-worker",
             slots=slots,
             deliver=self.hands.deliver,

@@ -1,6 +1,6 @@
 """Idempotency keys where processes and crashes come in; the rest is in the contract."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from crewserve.domain.errors import CrewserveError, KeyTaken, StorageUnavailable
 from crewserve.domain.idempotency import IdempotencyKey
+from crewserve.domain.ids import ExecutionId
 from crewserve.storage import keys
 from crewserve.storage.database import Database
 from crewserve.storage.prepared import Prepared
@@ -36,7 +37,7 @@ def stores(opening: Callable[[], Database]) -> Iterator[list[SqlStore]]:
         yield found
 
 
-def error_of(future: "Future[None]") -> type[BaseException] | None:
+def error_of(future: "Future[Sequence[ExecutionId]]") -> type[BaseException] | None:
     error = future.exception(SECONDS)
     return None if error is None else type(error)
 

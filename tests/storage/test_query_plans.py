@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import ClauseElement, Engine, event
+from sqlalchemy import ClauseElement, Engine, event, select
 
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName, WorkerName
@@ -12,10 +12,12 @@ from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.worker import WorkerQuery
 from crewserve.ports import Held
-from crewserve.storage import search, statements, workers
+from crewserve.storage import lanes, search, statements, workers
 from crewserve.storage.database import Database
+from crewserve.storage.lines import place
+from crewserve.storage.positions import before
 from crewserve.storage.sql_reader import OWNERS, step_page_statement
-from crewserve.testing.builders import NOW, a_new_id
+from crewserve.testing.builders import NOW, a_new_id, an_execution
 
 POEM = FlowName("poem_flow")
 ANN = WorkerName("ann:1:0:00")
@@ -25,7 +27,6 @@ CLAIM = {
     "owner": ANN,
     "expiry": NOW + timedelta(seconds=30),
     "now": NOW,
-    "due": NOW,
 }
 
 
@@ -121,8 +122,41 @@ def test_a_page_of_workers_reads_their_key_in_order_and_each_lease_once(
 
 def test_claiming_reads_only_what_can_be_claimed(engine: Engine) -> None:
     found = plan(engine, statements.CLAIM, CLAIM)
-    assert "ix_executions_claimable" in found
+    assert "ix_executions_line" in found
     assert not sorts(found)
+
+
+def test_joining_the_line_looks_at_one_row_of_each_kind(engine: Engine) -> None:
+    found = plan(engine, select(place()), lanes.lane_of(an_execution()))
+    if engine.dialect.name == "sqlite":
+        assert found.count("ix_executions_line ") == found.count("ix_executions_lane ") == 2
+    assert "Seq Scan" not in found
+    assert not sorts(found)
+
+
+@pytest.mark.parametrize(
+    "statement", [lanes.HEAD, lanes.IN_PLACES, lanes.COUNT_WAITING, lanes.OTHERS]
+)
+def test_a_lane_s_decisions_read_that_lane_only(engine: Engine, statement: Any) -> None:
+    values = {**lanes.lane_of(an_execution()), "most": 10, "key": a_new_id()}
+    assert "ix_executions_lane" in plan(engine, statement, values)
+
+
+def test_the_head_of_a_lane_is_found_without_sorting(engine: Engine) -> None:
+    assert not sorts(plan(engine, lanes.HEAD, lanes.lane_of(an_execution())))
+
+
+@pytest.mark.parametrize("statement", [lanes.DUE, lanes.NEXT_DUE])
+def test_the_timer_reads_only_what_is_early(engine: Engine, statement: Any) -> None:
+    found = plan(engine, statement, {"now": NOW, "most": 10})
+    assert "ix_executions_early" in found
+    assert not sorts(found)
+
+
+def test_a_position_is_counted_in_the_line(engine: Engine) -> None:
+    found = plan(engine, before(a_new_id(), limit=1000))
+    assert "SCAN other" not in found
+    assert "Seq Scan" not in found
 
 
 def test_claiming_by_id_reads_only_those_ids(engine: Engine) -> None:
@@ -135,14 +169,14 @@ def test_claiming_by_id_reads_only_those_ids(engine: Engine) -> None:
 def test_looking_for_what_to_announce_reads_only_what_can_be_claimed(engine: Engine) -> None:
     pauses = [timedelta(minutes=1), timedelta(minutes=2)]
     found = plan(engine, statements.dispatch(pauses, 10, NOW))
-    assert "ix_executions_claimable" in found
+    assert "ix_executions_line" in found
     assert not sorts(found)
 
 
 def test_claiming_chooses_before_it_changes(engine: Engine) -> None:
     """Else PostgreSQL might choose, and lock, again for each row."""
     if engine.dialect.name == "postgresql":
-        assert "CTE oldest" in plan(engine, statements.CLAIM, CLAIM)
+        assert "CTE first" in plan(engine, statements.CLAIM, CLAIM)
 
 
 def test_reaping_reads_only_leases(engine: Engine) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -13,13 +14,14 @@ from pydantic import BaseModel, Field
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.executions import Executions
+from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
 from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowDescription, FlowGraph, FlowHealth
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.http.app import FlowsApi, build_app, close_routes, include_flow
 from crewserve.http.deps import ApiState, attach
-from crewserve.http.flow_router import flow_router
+from crewserve.http.flow_router import FlowRouter, flow_router
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import a_new_id
 from crewserve.testing.fakes import FakeFiles, FakeHost, FrozenClock
@@ -47,6 +49,7 @@ class Bench:
     announced: list[ExecutionId] = field(default_factory=list)
     cancels: list[ExecutionId] = field(default_factory=list)
     drains: list[WorkerName] = field(default_factory=list)
+    expected: list[datetime] = field(default_factory=list)
 
     def attach(self, *, tracebacks: bool = True) -> None:
         executions = Executions(
@@ -57,12 +60,14 @@ class Bench:
             files=self.files,
             announce=self.announce,
             announce_cancel=self.cancels.append,
+            expect=self.expected.append,
             new_id=a_new_id,
             clock=self.clock,
         )
+        queues = Queues(store=self.store, reader=self.store, catalog=self.catalog, clock=self.clock)
         workers = Workers(registry=self.store, announce_drain=self.drains.append, clock=self.clock)
         urls = self.app.execute_urls
-        attach(self.app, ApiState(executions, self.catalog, urls, tracebacks, workers))
+        attach(self.app, ApiState(executions, queues, self.catalog, urls, tracebacks, workers))
 
     def announce(
         self, claimable: Sequence[Execution], recorded: "Future[Any] | None" = None
@@ -75,11 +80,12 @@ async def nothing(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def a_bench(*, max_body_bytes: int = 10_000) -> Bench:
-    """Serves `topic_flow`, with models, and `free_flow`, without."""
+def a_bench(*routers: FlowRouter, max_body_bytes: int = 10_000) -> Bench:
+    """Serves `topic_flow`, with models, `free_flow`, without, and those of *routers*."""
     app = build_app(lifespan=nothing, max_body_bytes=max_body_bytes)
     include_flow(app, flow_router("m:TopicFlow", request=Topic, result=Text))
-    include_flow(app, flow_router("m:FreeFlow"))
+    for router in (flow_router("m:FreeFlow"), *routers):
+        include_flow(app, router)
     close_routes(app)
     catalog = FlowCatalog(app.flows)
     app.input_schemas = catalog.state_schemas

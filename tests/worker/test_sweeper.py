@@ -66,7 +66,7 @@ class Yard:
 async def test_what_nobody_has_claimed_for_a_minute_is_announced_at_the_start() -> None:
     yard = Yard()
     old = [yard.add() for _ in range(3)]
-    yard.add(available_at=NOW + MINUTE)
+    yard.add(created_at=NOW + MINUTE, available_at=NOW + MINUTE)
     yard.clock.advance(MINUTE)
     async with yard.swept():
         await yard.until_announced(3)
@@ -78,12 +78,12 @@ async def test_all_that_may_have_got_lost_is_announced_at_once_and_once() -> Non
     before = yard.add()
     async with yard.swept():
         yard.clock.advance(MINUTE / 2)
-        meanwhile = yard.add(available_at=yard.clock())
+        meanwhile = yard.add(created_at=yard.clock(), available_at=yard.clock())
         yard.sweeper.make_up_for(NOW)
         await yard.until_announced(2)
         yard.sweeper.make_up_for(NOW)
         yard.clock.advance(timedelta(seconds=1))
-        after = yard.add(available_at=yard.clock())
+        after = yard.add(created_at=yard.clock(), available_at=yard.clock())
         yard.sweeper.make_up_for(NOW)
         await yard.until_announced(3)
     assert yard.announced == [before, meanwhile, after]

@@ -1,12 +1,12 @@
 """Which flows are served, and what is known of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from crewserve.domain.errors import FlowNotFound, FlowUnavailable
 from crewserve.domain.flow import LOADING, FlowDescription, FlowHealth, FlowSpec
-from crewserve.domain.ids import FlowName
+from crewserve.domain.ids import FlowName, QueueName
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,18 @@ class FlowCatalog:
             if spec := self.specs.get(FlowName(name)):
                 return spec
         raise FlowNotFound(name_or_path, list(self.specs))
+
+    def queues(self) -> Collection[QueueName]:
+        """Where the served flows' executions wait."""
+        return {spec.control.queue_of(name) for name, spec in self.specs.items()}
+
+    def of_queues(self, queues: Collection[str]) -> Collection[FlowName]:
+        """The flows of these queues; of all, if these are none."""
+        return [
+            name
+            for name, spec in self.specs.items()
+            if not queues or spec.control.queue_of(name) in queues
+        ]
 
     def describe(self, descriptions: Mapping[FlowName, FlowDescription]) -> None:
         """Note what the template process found out."""

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.charts import Window, chart
@@ -20,6 +20,7 @@ from crewserve.domain.errors import (
 )
 from crewserve.domain.execution import CancelRequested, Driver, Execution
 from crewserve.domain.flow import FlowSpec
+from crewserve.domain.flow_control import FlowControl
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, Started
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.domain.policy import Policy
@@ -34,16 +35,38 @@ from crewserve.ports import (
     ExecutionFiles,
     ExecutionReader,
     ExecutionStore,
+    Expect,
     NewId,
 )
 
 PAGE = 1000
+
+_NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""In other time zones the last days of that year are no longer in it."""
 
 RESERVED_INPUT = FieldError(
     field="id",
     message="'id' is reserved: it would make the flow read the state of another execution",
     type="reserved",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """What a caller wants of one execution; None leaves it to the flow."""
+
+    policy: Policy | None = None
+    priority: int | None = None
+    start_at: datetime | None = None
+    """Not before this time, nor before *delay* is over."""
+    delay: timedelta = timedelta()
+
+    def begin(self, now: datetime) -> datetime:
+        """When it may begin, if it is accepted *now*."""
+        return min(max(now + self.delay, self.start_at or now), _NEVER).astimezone(UTC)
+
+
+AS_THE_FLOW: Final = How()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +80,7 @@ class Executions:
     files: ExecutionFiles
     announce: Announce
     announce_cancel: AnnounceCancel
+    expect: Expect
     new_id: NewId
     clock: Clock
     _in_flight: set[tuple[str, str]] = field(default_factory=set)
@@ -96,20 +120,21 @@ class Executions:
         self,
         flow: FlowSpec,
         inputs: Mapping[str, Any],
-        policy: Policy | None = None,
+        how: How = AS_THE_FLOW,
         key: IdempotencyKey | None = None,
     ) -> Execution:
         """Check and record durably. When it returns, the execution survives a crash.
 
-        Raises: FlowUnavailable, InvalidInputs, KeyTaken, NotReady, StorageUnavailable.
+        Raises: FlowUnavailable, InvalidInputs, KeyTaken, LaneFull, NotReady, QueueFull,
+            StorageUnavailable.
         """
         self.catalog.check_available(flow)
         await self._check(flow, inputs)
-        execution = self._new(flow, inputs, policy=policy or flow.policy)
-        await self._add(execution, key=key)
+        execution = self._new(flow, inputs, how, policy=how.policy or flow.policy)
+        await self._add(execution, flow.control, key=key)
         return execution
 
-    def _new(self, flow: FlowSpec, inputs: Mapping[str, Any], **more: Any) -> Execution:
+    def _new(self, flow: FlowSpec, inputs: Mapping[str, Any], how: How, **more: Any) -> Execution:
         now = self.clock()
         return Execution(
             id=self.new_id(),
@@ -117,16 +142,25 @@ class Executions:
             status=Status.PENDING,
             inputs=inputs,
             created_at=now,
-            available_at=now,
+            available_at=how.begin(now),
+            turn=flow.control.turn(flow.name, inputs, how.priority),
             **more,
         )
 
     async def _add(
-        self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
+        self,
+        execution: Execution,
+        control: FlowControl,
+        steps: Sequence[Step] = (),
+        key: IdempotencyKey | None = None,
     ) -> None:
-        added = self.store.add(execution, steps, key)
-        self.announce([execution], added)
-        await asyncio.wrap_future(added)
+        added = self.store.add(execution, steps, key, control)
+        if execution.available_at == execution.created_at:
+            self.announce([execution], added)
+        for made_way in await asyncio.wrap_future(added):
+            self.announce_cancel(made_way)
+        if execution.available_at > execution.created_at:
+            self.expect(execution.available_at)
 
     async def cancel(
         self, execution_id: ExecutionId, grace: timedelta, reason: str | None = None
@@ -164,7 +198,7 @@ class Executions:
     ) -> Execution:
         """A new execution with the same inputs that goes on where this one stopped.
 
-        Raises: ExecutionNotFound, KeyTaken, NotRetryable, StorageUnavailable.
+        Raises: ExecutionNotFound, KeyTaken, LaneFull, NotRetryable, QueueFull, StorageUnavailable.
         """
         before = await self.reader.get(execution_id)
         if before.status not in (Status.FAILED, Status.CANCELLED):
@@ -176,8 +210,8 @@ class Executions:
     ) -> Execution:
         """A new execution that begins with steps which another one finished.
 
-        Raises: ExecutionNotFound, StepNotFound, InvalidInputs, KeyTaken, NotReady,
-            StorageUnavailable.
+        Raises: ExecutionNotFound, StepNotFound, InvalidInputs, KeyTaken, LaneFull, NotReady,
+            QueueFull, StorageUnavailable.
         """
         wish.check()
         before = await self.reader.get(execution_id)
@@ -193,11 +227,12 @@ class Executions:
         forked = self._new(
             flow,
             inputs,
+            How(priority=before.turn.priority),
             policy=before.policy,
             parent=before.id,
             accepts_changes=wish.accepts_changes,
         )
-        await self._add(forked, steps, key)
+        await self._add(forked, flow.control, steps, key)
         return forked
 
     async def _checked(self, flow: FlowSpec, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -256,6 +291,12 @@ class Executions:
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         """The oldest first; none for an unknown id."""
         return await self.reader.attempts(execution_id)
+
+    async def position(self, execution: Execution) -> int | None:
+        """1 for the next of its queue, or of its lane while that holds it; None further back."""
+        if execution.status is not Status.PENDING:
+            return None
+        return await self.reader.position(execution.id, limit=PAGE)
 
     async def delete(self, execution_id: ExecutionId) -> None:
         """Forget an execution and its files for ever.

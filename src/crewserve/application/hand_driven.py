@@ -15,7 +15,8 @@ from crewserve.application.refused import event_instead
 from crewserve.domain.errors import ExecutionNotFound, ValueRefused
 from crewserve.domain.execution import Claimed, Driver, Event, Execution, Raised, Returned
 from crewserve.domain.failure import Failure, FailureCode
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.flow_control import Turn
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.redaction import redact
 from crewserve.domain.status import Status
 from crewserve.ports import Clock, ExecutionStore, Held, NewId
@@ -56,6 +57,7 @@ class HandDriven:
             id=self.new_id(),
             flow=flow,
             status=Status.PENDING,
+            turn=Turn(queue=QueueName(flow)),
             driver=Driver.CALLER,
             inputs=inputs,
             created_at=now,

@@ -11,6 +11,7 @@ from crewserve.application.catalog import FlowCatalog
 from crewserve.application.executions import Executions
 from crewserve.application.flow_reports import FlowFollowing
 from crewserve.application.hand_driven import HandDriven
+from crewserve.application.queues import Queues
 from crewserve.application.screening import Screening
 from crewserve.application.workers import Workers
 from crewserve.bootstrap.duties import keep
@@ -56,8 +57,9 @@ def create_app(
                 registry=ground.workers, announce_drain=engine.announce_drain, clock=now
             )
             tracebacks = chosen.api_host in LOOPBACK
+            queues = Queues(store=ground.store, reader=ground.reader, catalog=catalog, clock=now)
             urls = app.execute_urls
-            attach(app, ApiState(executions, catalog, urls, tracebacks, workers))
+            attach(app, ApiState(executions, queues, catalog, urls, tracebacks, workers))
             bind_hand_driven(_hand_driven(ground, engine.leases))
             stack.callback(bind_hand_driven, None)
             yield
@@ -119,6 +121,7 @@ def _executions(ground: Ground, engine: _Engine) -> Executions:
         files=LocalFiles(ground.folder("executions")),
         announce=engine.announce,
         announce_cancel=engine.leases.look,
+        expect=ground.timer.expect,
         new_id=new_id,
         clock=now,
     )

@@ -29,6 +29,7 @@ def open_publisher(ground: Ground, broker: Broker) -> Announce:
         loop.call_soon_threadsafe(sweeper.make_up_for, lost_since)
 
     publisher.start(make_up_for)
+    ground.store.on_let_in(publisher.announce)
     ground.stack.push_async_callback(asyncio.to_thread, publisher.close)
     keep(ground.stack, "sweeper", sweeper.keep())
     return publisher.announce
@@ -48,7 +49,7 @@ async def work_on_deliveries(ground: Ground, url: str, on_drained: Callable[[], 
     leases = await open_leases(ground, announce, host.live_until)
     consumer = Consumer(
         broker=broker,
-        flows=ground.catalog.specs.keys(),
+        queues=[ground.catalog.specs[flow].control.queue_of(flow) for flow in ground.flows],
         name=ground.name,
         slots=ground.settings.slots,
         deliver=deliveries.deliver,

@@ -1,6 +1,7 @@
 """What every kind of process stands on: settings, storage, a name, a clock."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from pathlib import Path
 from uuid_utils.compat import uuid7
 
 from crewserve.application.catalog import FlowCatalog
-from crewserve.domain.ids import ExecutionId, WorkerName
+from crewserve.bootstrap.duties import keep
+from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports, WorkerRegistry
 from crewserve.settings import Settings
 from crewserve.storage.database import Database, open_database
@@ -18,6 +20,7 @@ from crewserve.storage.sql_store import SqlStore
 from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
 from crewserve.worker.identity import new_name
+from crewserve.worker.timer import Timer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,12 @@ class Ground:
     reader: ExecutionReader
     reports: FlowReports
     workers: WorkerRegistry
+    timer: Timer
+
+    @property
+    def flows(self) -> Collection[FlowName]:
+        """Those that this process may run."""
+        return self.catalog.of_queues(self.settings.queues)
 
     @property
     def database_url(self) -> str | None:
@@ -57,15 +66,19 @@ async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCat
     writer.start()
     stack.callback(writer.close)
     dialect = database.writing.dialect
+    store = SqlStore(writer, dialect)
+    timer = Timer(store, now)
+    keep(stack, "timer", timer.keep())
     return Ground(
         settings=settings,
         catalog=catalog,
         stack=stack,
         name=new_name(),
-        store=SqlStore(writer, dialect),
+        store=store,
         reader=reader,
         reports=SqlFlowReports(writer, reader, dialect),
         workers=SqlWorkers(writer, reader, dialect),
+        timer=timer,
     )
 
 

@@ -30,7 +30,7 @@ def be_seen(
 ) -> Heartbeat:
     """Until the stack ends."""
     clock: Clock = now
-    started, flows = clock(), tuple(sorted(ground.catalog.specs))
+    started, flows = clock(), tuple(sorted(ground.flows))
 
     def portrait() -> Worker:
         return Worker(

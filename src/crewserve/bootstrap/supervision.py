@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from crewserve.crew.environment import template_environment
 from crewserve.crew.generation import Lifespan
 from crewserve.crew.host import ForkingHost, HostPlan
 from crewserve.crew.processes import OWNER, kill_strays
+from crewserve.domain.execution import Execution
 from crewserve.engines.local import LocalEngine
 from crewserve.ports import Announce, AnnounceDrain
 from crewserve.settings import environment, export
@@ -59,12 +60,19 @@ class Intake:
 async def work_on_claims(ground: Ground, on_drained: Callable[[], None]) -> LocalWork:
     """The database is the queue, and several hosts may share it."""
     wake = asyncio.Event()
-    announce = LocalEngine(wake).announce
+    announce, loop = LocalEngine(wake).announce, asyncio.get_running_loop()
+    ground.store.on_let_in(lambda let_in: _in_loop(loop, announce, let_in))
     host = await open_host(ground, wake.set)
     leases = await open_leases(ground, announce, host.live_until)
     intake = Intake(wake=wake, announce=announce, on_drained=on_drained)
     heartbeat = supervise(ground, host, leases, intake)
     return LocalWork(host, leases, announce, heartbeat.look)
+
+
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, announce: Announce, let_in: Sequence[Execution]
+) -> None:
+    loop.call_soon_threadsafe(announce, let_in)
 
 
 async def open_host(ground: Ground, on_room: Callable[[], None]) -> ForkingHost:
@@ -165,9 +173,11 @@ def _supervisor(
         reader=ground.reader,
         host=host,
         catalog=ground.catalog,
+        flows=ground.flows,
         leases=leases,
         wake=intake.wake,
         announce=intake.announce,
+        expect=ground.timer.expect,
         slots=ground.settings.slots,
         has_memory=has_memory,
         is_busy=processors.are_busy,

@@ -15,6 +15,9 @@
   x InvalidKey
   x KeyTaken
   x KeyMismatch
+  x QueueFull
+  x QueueNotFound
+  x LaneFull
   x NotReady
   x StorageUnavailable
   x ValueRefused
@@ -29,7 +32,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.status import Status
 
 
@@ -193,6 +196,42 @@ class KeyMismatch(CrewserveError):
     def __init__(self, key: str) -> None:
         super().__init__(
             f"The Idempotency-Key {key!r} was used for another request; send each with its own"
+        )
+
+
+class QueueFull(CrewserveError):
+    """As many executions wait as may."""
+
+    code = "queue_full"
+
+    def __init__(self, queue: QueueName, most: int) -> None:
+        super().__init__(
+            f"{most} executions wait in the queue {queue!r}, which is as many as may; this one "
+            f"would be number {most + 1}. Send it again later"
+        )
+        self.position = most + 1
+
+
+class QueueNotFound(CrewserveError):
+    """No served flow has that queue, and nothing is in it."""
+
+    code = "queue_not_found"
+
+    def __init__(self, name: str, known: Sequence[QueueName]) -> None:
+        queues = ", ".join(known) or "none"
+        super().__init__(f"No queue is called {name!r}; there are: {queues}")
+
+
+class LaneFull(CrewserveError):
+    """As many executions run as may, and the flow lets no more wait."""
+
+    code = "limit_reached"
+
+    def __init__(self, flow: FlowName, key: str, most: int) -> None:
+        of = f" for {key!r}" if key else ""
+        super().__init__(
+            f"{most} of the flow {flow!r} may run{of} at the same time, and as many do. Send it "
+            "again when one has ended"
         )
 
 

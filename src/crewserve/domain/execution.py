@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from crewserve.domain.errors import InvalidTransition
 from crewserve.domain.failure import Failure, FailureCode
+from crewserve.domain.flow_control import Standing, Turn
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.domain.status import TRANSITIONS, Status
+
+GRACE: Final = timedelta(seconds=5)
+"""What a running execution gets to stop by itself, unless somebody says otherwise."""
 
 
 class Driver(StrEnum):
@@ -42,6 +46,7 @@ class Execution:
     status: Status
     inputs: Mapping[str, Any]
     created_at: datetime
+    turn: Turn
     driver: Driver = Driver.WORKER
     policy: Policy = DEFAULT
     parent: ExecutionId | None = None
@@ -53,7 +58,7 @@ class Execution:
     fence: int = 0
     """Grows with each claim and never shrinks; a write that shows an older one is refused."""
     available_at: datetime
-    """No supervisor claims it before this time."""
+    """Before this time nobody runs it."""
     started_at: datetime | None = None
     """Of the latest attempt."""
     completed_at: datetime | None = None
@@ -64,6 +69,23 @@ class Execution:
     cancel: Cancel | None = None
     result: Any = None
     failure: Failure | None = None
+
+
+_STANDING: Final = frozenset({Status.PENDING, Status.RUNNING})
+
+
+def standing(execution: Execution, now: datetime) -> Standing | None:
+    """Where it asks to stand; it is held until its lane, if that is limited, has a place.
+
+    None: no supervisor will ever run it.
+    """
+    if execution.driver is Driver.CALLER or execution.status not in _STANDING:
+        return None
+    if execution.status is Status.RUNNING:
+        return Standing.TAKEN
+    if execution.available_at > now:
+        return Standing.EARLY
+    return Standing.READY if execution.turn.max_running is None else Standing.HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +125,11 @@ class CancelRequested:
 
     grace: timedelta
     reason: str | None = None
+
+
+def giving_way(to: ExecutionId) -> CancelRequested:
+    """For the oldest of a lane that is full, when another one shall run instead."""
+    return CancelRequested(GRACE, f"Execution {to} took its place")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from crewserve.domain.flow_control import NO_CONTROL, FlowControl
 from crewserve.domain.ids import FlowName
 from crewserve.domain.policy import DEFAULT, Policy
 
@@ -31,6 +32,7 @@ class FlowSpec:
     """The request model, as a function; None like ``input_schema``."""
     policy: Policy = DEFAULT
     """Of executions that do not ask for another."""
+    control: FlowControl = NO_CONTROL
     reuse: int = 1
     """How many executions one process may run before it is replaced. 1: a fresh one each time."""
 

@@ -10,6 +10,9 @@ ExecutionId = NewType("ExecutionId", UUID)
 FlowName = NewType("FlowName", str)
 """The name of a served flow, in snake case: `poem_flow`. Its path on the API is `poem-flow`."""
 
+QueueName = NewType("QueueName", str)
+"""Where executions wait: `FlowControl.queue`, or the name of their flow."""
+
 WorkerName = NewType("WorkerName", str)
 """A supervisor process: `host:pid:start:random`; never used again once that process ended."""
 

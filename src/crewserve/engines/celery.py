@@ -13,7 +13,7 @@ from celery import Celery
 from celery.utils.threads import bound_open_broker_sockets
 from kombu import Connection, Exchange, Queue
 
-from crewserve.domain.ids import FlowName
+from crewserve.domain.ids import QueueName
 
 TASK: Final = "crewserve.run"
 ANSWER_SECONDS: Final = 5.0
@@ -47,8 +47,8 @@ class Broker:
     def is_redis(self) -> bool:
         return self.url.startswith("redis")
 
-    def app(self, flows: Collection[FlowName] = (), **settings: Any) -> Celery:
-        """A Celery app that can send, and consume the messages of *flows*."""
+    def app(self, queues: Collection[QueueName] = (), **settings: Any) -> Celery:
+        """A Celery app that can send, and consume those of *queues*."""
         app = Celery("crewserve", broker=self.url, set_as_current=False, fixups=[])
         app.conf.update(
             broker_transport_options=self._transport_options(),
@@ -64,7 +64,7 @@ class Broker:
             worker_prefetch_multiplier=1,
             # Every queue is known; an unknown one would be a typing error.
             task_create_missing_queues=False,
-            task_queues=[queue_of(flow) for flow in sorted(flows)],
+            task_queues=[broker_queue(name) for name in sorted(queues)],
             **settings,
         )
         return app
@@ -90,9 +90,9 @@ class Broker:
         }
 
 
-def queue_of(flow: FlowName) -> Queue:
-    """Each flow has its own, so that a worker gets no message that it cannot serve."""
-    name = f"crewserve.{flow}"
+def broker_queue(queue: QueueName) -> Queue:
+    """By default each flow has its own, so that a worker gets no message that it cannot serve."""
+    name = f"crewserve.{queue}"
     return Queue(
         name,
         Exchange(""),

@@ -23,7 +23,7 @@ from celery.worker.consumer.consumer import Evloop
 from celery.worker.consumer.tasks import Tasks
 from kombu.asynchronous import set_event_loop
 
-from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.ids import ExecutionId, QueueName
 from crewserve.engines.celery import TASK, Broker
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Consumer:
     """Has messages delivered, whatever becomes of the broker."""
 
     broker: Broker
-    flows: Collection[FlowName]
+    queues: Collection[QueueName]
     name: str
     slots: int
     """As many messages at a time."""
@@ -124,7 +124,7 @@ class Consumer:
         )
 
     def _app(self) -> Celery:
-        app = self.broker.app(self.flows)
+        app = self.broker.app(self.queues)
         app.task(name=TASK, shared=False)(self._run)
         setup_worker_optimizations(app, self.name)
         return app

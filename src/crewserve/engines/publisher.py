@@ -15,8 +15,8 @@ from celery import Celery
 from kombu import Connection, Producer
 
 from crewserve.domain.execution import Execution
-from crewserve.domain.ids import ExecutionId, FlowName
-from crewserve.engines.celery import ANSWER_SECONDS, TASK, Broker, queue_of
+from crewserve.domain.ids import ExecutionId, QueueName
+from crewserve.engines.celery import ANSWER_SECONDS, TASK, Broker, broker_queue
 from crewserve.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ FLUSH_SECONDS: Final = 5.0
 
 class _Announcement(NamedTuple):
     id: ExecutionId
-    flow: FlowName
+    queue: QueueName
 
 
 class Publisher:
-    """Announces executions to the workers of their flows.
+    """Announces executions to the workers of their queues.
 
     When the broker is away they get lost; see `start`.
     """
@@ -74,7 +74,7 @@ class Publisher:
         self, claimable: Sequence[Execution], recorded: "Future[Any] | None" = None
     ) -> None:
         """See `Announce`. To be called from any thread."""
-        messages = [_Announcement(execution.id, execution.flow) for execution in claimable]
+        messages = [_Announcement(one.id, one.turn.queue) for one in claimable]
         if recorded is None:
             self._put(messages)
         else:  # a worker that looks before the commit would find nothing
@@ -131,7 +131,7 @@ class Publisher:
         app.send_task(
             TASK,
             args=[str(message.id)],
-            queue=queue_of(message.flow),
+            queue=broker_queue(message.queue),
             producer=producer,
             retry=False,
             timeout=ANSWER_SECONDS,

@@ -13,7 +13,7 @@ from crewserve.http.body_limit import BodyLimit
 from crewserve.http.flow_router import FlowRouter
 from crewserve.http.openapi import complete
 from crewserve.http.request_id import RequestIds
-from crewserve.http.routes import docs, executions, flows, root, unknown, workers
+from crewserve.http.routes import docs, executions, flows, queues, root, unknown, workers
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -71,6 +71,7 @@ def build_app(*, lifespan: Lifespan, max_body_bytes: int) -> FlowsApi:
     app.include_router(root.router)
     app.include_router(flows.router)
     app.include_router(workers.router)
+    app.include_router(queues.router)
     return app
 
 

@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, Request
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.executions import Executions
+from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
 from crewserve.domain.ids import FlowName
 
@@ -17,6 +18,7 @@ class ApiState:
     """What `bootstrap` gives to the routes when the server starts."""
 
     executions: Executions
+    queues: Queues
     catalog: FlowCatalog
     execute_urls: Mapping[FlowName, str]
     tracebacks: bool

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -10,8 +11,10 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ValidationError, create_model
 
+from crewserve.application.executions import How
 from crewserve.domain.errors import FieldError, InvalidInputs
 from crewserve.domain.flow import CheckInputs, FlowSpec
+from crewserve.domain.flow_control import NO_CONTROL, FlowControl
 from crewserve.domain.ids import ExecutionId, FlowName, name_of, title_of
 from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.http.answers import json_answer
@@ -31,6 +34,7 @@ _EXECUTE_PROBLEMS = responses(
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.CONFLICT,
     HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
 _SHOW_PROBLEMS = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -54,21 +58,22 @@ def flow_router(
     result: type[BaseModel] | None = None,
     name: str | None = None,
     policy: Policy = DEFAULT,
+    control: FlowControl = NO_CONTROL,
     reuse: int = 1,
 ) -> FlowRouter:
     """Serve the flow class *flow*, given as ``package.module:ClassName``; nothing imports it here.
 
-    Include the router in an app made by `create_app`, under ``/api/v1/<name-with-dashes>``.
+    Include it in an app made by `create_app`, under ``/api/v1/<name-with-dashes>``.
 
     Args:
         flow: where the class is.
         request: what a caller must send. Without it the flow's own state model decides.
-        result: filled from the flow's final state. Without it the result is what ``kickoff()``
-            returned.
+        result: filled from the flow's final state. Without it: what ``kickoff()`` returned.
         name: by default the class name in snake case: ``PoemFlow`` is ``poem_flow``.
         policy: how often and how long its executions may try, unless the caller says otherwise.
-        reuse: how many executions one process may run before it is replaced. Reuse is quicker,
-            but module globals and whatever else the flow changed in its process stay.
+        control: how many of its executions may run and wait, and which go first.
+        reuse: how many executions one process may run. Reuse is quicker, but module globals and
+            whatever else the flow changed in its process stay.
 
     Raises ValueError when *flow* is no import string, or *request* has a field called ``id``.
     """
@@ -80,6 +85,7 @@ def flow_router(
         shape_result=None if result is None else _shape(result),
         check_inputs=None if request is None else _checked_by(request),
         policy=policy,
+        control=control,
         reuse=reuse,
     )
     router = FlowRouter(spec)
@@ -147,9 +153,9 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
     ) -> Response:
         inputs = payload.model_dump(mode="json") if request else payload
         check_json(inputs)
-        policy, submit = options.over(spec.policy), state.executions.submit
+        how, submit = _how(options, spec), state.executions.submit
         started = await state.executions.once(
-            await key_of(http), lambda key: submit(spec, inputs, policy, key)
+            await key_of(http), lambda key: submit(spec, inputs, how, key)
         )
         return started_answer(started, f"{http.url.path.removesuffix('/execute')}/execution")
 
@@ -176,6 +182,15 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
         openapi_extra=OPENAPI,
         summary=f"Start the {title.lower()}",
         operation_id=f"execute_{spec.name}",
+    )
+
+
+def _how(options: ExecuteOptions, spec: FlowSpec) -> How:
+    return How(
+        policy=options.over(spec.policy),
+        priority=options.priority,
+        start_at=options.start_at,
+        delay=timedelta(seconds=options.delay_seconds or 0),
     )
 
 

@@ -27,8 +27,11 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.InvalidTransition: HTTPStatus.CONFLICT,
     errors.KeyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.KeyTaken: HTTPStatus.CONFLICT,
+    errors.LaneFull: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotCancellable: HTTPStatus.CONFLICT,
     errors.NotRetryable: HTTPStatus.CONFLICT,
+    errors.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.QueueNotFound: HTTPStatus.NOT_FOUND,
     errors.StaleExecution: HTTPStatus.CONFLICT,
     errors.StepNotFound: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.StepNotRecorded: HTTPStatus.NOT_FOUND,
@@ -38,6 +41,14 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.WorkerNotFound: HTTPStatus.NOT_FOUND,
     errors.WorkerStopped: HTTPStatus.CONFLICT,
 }
+
+_RETRY_AFTER: Final[Mapping[type[errors.CrewserveError], str]] = {
+    errors.KeyTaken: "1",
+    errors.LaneFull: "5",
+    errors.QueueFull: "5",
+    errors.StorageUnavailable: "5",
+}
+"""Seconds."""
 
 UNREADABLE: Final = "There was an error parsing the body"
 """What FastAPI says of a body that its parser cannot even decode."""
@@ -78,10 +89,8 @@ async def _ours(request: Request, error: Exception) -> Response:
     fields = None
     if isinstance(error, errors.NotReady):
         headers["Retry-After"] = str(ceil(error.retry_after.total_seconds()))
-    elif isinstance(error, errors.StorageUnavailable):
-        headers["Retry-After"] = "5"
-    elif isinstance(error, errors.KeyTaken):
-        headers["Retry-After"] = "1"
+    elif seconds := _RETRY_AFTER.get(type(error)):
+        headers["Retry-After"] = seconds
     elif isinstance(error, errors.InvalidInputs):
         fields = [
             ProblemField(field=found.field, message=found.message, type=found.type)

@@ -9,12 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crewserve.domain.execution import Execution
 from crewserve.domain.failure import Failure, FailureCode
+from crewserve.domain.flow_control import MAX_PRIORITY
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
-from crewserve.protocol.times import WireTime, to_wire
+from crewserve.protocol.times import GivenTime, WireTime, to_wire
 
 MAX_SECONDS: Final = 7 * 24 * 3600
+MAX_DELAY_SECONDS: Final = 366 * 24 * 3600
+
+_OF_POLICY: Final = {"timeout_seconds", "max_attempts", "backoff_seconds", "retry_on"}
 
 OPTIONAL_FIELDS: Final = frozenset(
     {"started_at", "completed_at", "result", "error", "error_details"}
@@ -49,7 +53,7 @@ class ExecutionResponse(BaseModel):
 
 
 class ExecuteOptions(BaseModel):
-    """How often and how long this execution may try; what is not given is the flow's default."""
+    """When, how often and how long it may try; what is not given is the flow's default."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,9 +68,20 @@ class ExecuteOptions(BaseModel):
         None, description="Failures after which another attempt may follow."
     )
 
+    priority: int | None = Field(
+        None, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher ones go first, always."
+    )
+    start_at: GivenTime | None = Field(
+        None,
+        description="Not before this time; with its offset, for example `2027-01-01T09:00:00Z`.",
+    )
+    delay_seconds: float | None = Field(
+        None, ge=0, le=MAX_DELAY_SECONDS, description="Not before so many seconds from now."
+    )
+
     def over(self, policy: Policy) -> Policy:
         """*policy* with what was given."""
-        given = self.model_dump(exclude_none=True)
+        given = self.model_dump(exclude_none=True, include=_OF_POLICY)
         if not given:
             return policy
         if self.retry_on is not None:
@@ -209,6 +224,16 @@ class ExecutionDetail(ExecutionStatusResponse):
     attempt: int = Field(description="1 for the first try, 0 before it.")
     max_attempts: int
     timeout_seconds: float | None = Field(None, description="How long one attempt may run.")
+    queue: str
+    priority: int
+    concurrency_key: str | None = Field(
+        None, description="What its flow's limit counts it under; null: with all others."
+    )
+    position: int | None = Field(
+        None,
+        description="While pending: 1 for the next of its queue, or of those that wait for the "
+        "same limit; null before its time, and further back than 1000.",
+    )
     worker: str | None = Field(None, description="The process that holds it now.")
     parent_id: str | None = Field(None, description="The execution whose steps it began with.")
     available_at: WireTime = Field(description="When its next attempt may begin, while pending.")
@@ -254,7 +279,7 @@ def status_body(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
 
 
 def detail(
-    execution: Execution, attempts: Sequence[Attempt], *, tracebacks: bool
+    execution: Execution, attempts: Sequence[Attempt], position: int | None, *, tracebacks: bool
 ) -> ExecutionDetail:
     """*execution* with all that is known of it."""
     cancel, policy = execution.cancel, execution.policy
@@ -264,6 +289,10 @@ def detail(
         attempt=execution.attempt,
         max_attempts=policy.max_attempts,
         timeout_seconds=policy.timeout_seconds,
+        queue=execution.turn.queue,
+        priority=execution.turn.priority,
+        concurrency_key=execution.turn.key or None,
+        position=position,
         worker=execution.lease_owner,
         parent_id=None if execution.parent is None else str(execution.parent),
         available_at=execution.available_at,

@@ -8,7 +8,8 @@ from sqlalchemy import Row
 
 from crewserve.domain.execution import Cancel, Driver, Execution
 from crewserve.domain.failure import Failure, FailureCode
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.flow_control import Turn
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.policy import DEFAULT, Policy, from_fields, to_fields
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
@@ -32,6 +33,12 @@ def to_execution(row: Row[Any]) -> Execution:
         started_at=row.started_at,
         completed_at=row.completed_at,
         attempt=row.attempt,
+        turn=Turn(
+            queue=QueueName(row.queue),
+            priority=row.priority,
+            key=row.concurrency_key,
+            max_running=row.max_running,
+        ),
         policy=_policy(row.policy),
         parent=None if row.parent is None else ExecutionId(row.parent),
         accepts_changes=row.accepts_changes,
@@ -71,7 +78,8 @@ def _to_failure(row: Row[Any]) -> Failure:
 
 
 def to_row(execution: Execution) -> Mapping[str, Any]:
-    """All columns, for an insert."""
+    """All columns of the record, for an insert."""
+    turn = execution.turn
     return {
         "id": execution.id,
         "flow": execution.flow,
@@ -81,21 +89,28 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
         "policy": to_fields(execution.policy),
         "parent": execution.parent,
         "accepts_changes": execution.accepts_changes,
+        "queue": turn.queue,
+        "priority": turn.priority,
+        "concurrency_key": turn.key,
+        "max_running": turn.max_running,
         **to_changes(execution),
     }
 
 
 FIXED: Final = frozenset(
-    {"id", "flow", "driver", "inputs", "created_at", "policy", "parent", "accepts_changes"}
+    {
+        *{"id", "flow", "driver", "inputs", "created_at", "policy", "parent", "accepts_changes"},
+        *{"queue", "priority", "concurrency_key", "max_running"},
+    }
 )
 """The columns that never change; `to_changes` has all others of `RECORDED`."""
 
 RECORDED: Final = tuple(
     name
     for name in executions.columns.keys()  # noqa: SIM118  # a collection, not a mapping
-    if name not in {"dispatched_at", "dispatches"}
+    if name not in {"dispatched_at", "dispatches", "standing", "place"}
 )
-"""The columns of an execution's record; the others are bookkeeping of announcements."""
+"""The columns of an execution's record; the others are bookkeeping of announcements and lines."""
 
 
 def to_changes(execution: Execution) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import TypeVar
 
+from crewserve.domain.attempts import ended_attempt, lease_lost_reason
 from crewserve.domain.errors import (
     CrewserveError,
     ExecutionActive,
@@ -24,21 +25,23 @@ from crewserve.domain.execution import (
     HandedBack,
     LeaseExpired,
     apply,
+    giving_way,
+    standing,
 )
+from crewserve.domain.flow_control import NO_CONTROL, FlowControl, QueueState, Standing, WhenFull
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.domain.worker import Worker
 from crewserve.ports import (
-    CLOCK_SKEW,
     FlowReport,
     Held,
-    ended_attempt,
-    lease_lost_reason,
+    LetIn,
 )
 from crewserve.storage import memory_search
+from crewserve.storage.memory_lanes import MemoryLanes
 from crewserve.storage.memory_workers import MemoryWorkers
 from crewserve.storage.types import encode_json
 
@@ -56,17 +59,43 @@ class MemoryStore(MemoryWorkers):
         self._dispatches: dict[ExecutionId, tuple[int, datetime]] = {}
         self._reports: dict[FlowName, FlowReport] = {}
         self._workers: dict[WorkerName, Worker] = {}
+        self._lanes = MemoryLanes(self._rows)
+        self._let_in: list[Execution] = []
+        self._announce: LetIn = lambda _: None
         self._lock = Lock()
 
+    def on_let_in(self, announce: LetIn) -> None:
+        self._announce = announce
+
     def add(
-        self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
-    ) -> Future[None]:
-        def run() -> None:
+        self,
+        execution: Execution,
+        steps: Sequence[Step] = (),
+        key: IdempotencyKey | None = None,
+        control: FlowControl = NO_CONTROL,
+    ) -> Future[Sequence[ExecutionId]]:
+        def run() -> Sequence[ExecutionId]:
+            if refusal := self._lanes.refusal(execution, control):
+                raise refusal
+            _check(execution.inputs, execution.result, *((one.result, one.state) for one in steps))
             if key is not None:
                 self._take(key, execution)
             self._add(execution, steps)
+            return self._make_way(execution, control)
 
         return self._transaction(run)
+
+    def _make_way(self, execution: Execution, control: FlowControl) -> Sequence[ExecutionId]:
+        now, places = execution.created_at, execution.turn.max_running
+        if places is None or standing(execution, now) is not Standing.HELD:
+            return ()
+        others: list[Execution] = []
+        if control.when_full is WhenFull.CANCEL_RUNNING:
+            others = self._lanes.oldest_but(execution, places - 1)
+        for other in others:
+            self._apply(other, giving_way(execution.id), now)
+        self._let_in += self._lanes.admit(execution)
+        return [other.id for other in others]
 
     def current(self, execution_id: ExecutionId) -> Future[Execution]:
         return self._transaction(lambda: self._find(execution_id))
@@ -112,12 +141,10 @@ class MemoryStore(MemoryWorkers):
         now: datetime,
         only: Collection[ExecutionId] | None = None,
     ) -> Future[list[Execution]]:
-        due = now if only is None else now + CLOCK_SKEW
-
         def run() -> list[Execution]:
             ready = [
                 row
-                for row in self._claimable(due)
+                for row in self._lanes.claimable()
                 if row.flow in flows and (only is None or row.id in only)
             ]
             event = Claimed(owner, lease_expires_at)
@@ -148,7 +175,8 @@ class MemoryStore(MemoryWorkers):
             return last > now - pauses[min(times, len(pauses) - 1)]
 
         def run() -> list[Execution]:
-            due = [row for row in self._claimable(now) if not is_heard_of(row)][:limit]
+            ready = self._lanes.in_line(Standing.READY)
+            due = [row for row in ready if not is_heard_of(row)][:limit]
             for row in due:
                 times, _ = self._dispatches.get(row.id, (0, now))
                 self._dispatches[row.id] = (times + 1, now)
@@ -197,10 +225,30 @@ class MemoryStore(MemoryWorkers):
             if not row.status.is_terminal and not unclaimed:
                 raise ExecutionActive(execution_id, row.status)
             del self._rows[execution_id]
+            self._lanes.forget(execution_id)
+            self._let_in += self._lanes.admit(row)
             self._steps.pop(execution_id, None)
             self._dispatches.pop(execution_id, None)
             for held in [held for held in self._attempts if held.id == execution_id]:
                 del self._attempts[held]
+
+        return self._transaction(run)
+
+    def let_in(self, *, limit: int, now: datetime) -> Future[datetime | None]:
+        def run() -> datetime | None:
+            self._let_in += self._lanes.let_in(limit, now)
+            return self._lanes.next_due()
+
+        return self._transaction(run)
+
+    def pause(self, queue: QueueName, *, now: datetime) -> Future[None]:
+        return self._transaction(lambda: self._lanes.pause(queue, now))
+
+    def resume(self, queue: QueueName, *, limit: int) -> Future[bool]:
+        def run() -> bool:
+            found, is_more = self._lanes.resume(queue, limit)
+            self._let_in += found
+            return is_more
 
         return self._transaction(run)
 
@@ -246,16 +294,17 @@ class MemoryStore(MemoryWorkers):
     async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
         return self._keys.get((key.scope, key.value))
 
+    async def queues(self) -> Sequence[QueueState]:
+        return self._lanes.queues()
+
+    async def position(self, execution_id: ExecutionId, *, limit: int) -> int | None:
+        return self._lanes.position(execution_id, limit)
+
     async def owners(self) -> Collection[WorkerName]:
         return {row.lease_owner for row in self._rows.values() if row.lease_owner is not None}
 
     def _leases_of(self, name: WorkerName) -> int:
         return sum(row.lease_owner == name for row in self._rows.values())
-
-    def _claimable(self, due: datetime) -> list[Execution]:
-        """Oldest first."""
-        found = [row for row in self._rows.values() if _is_claimable(row, due)]
-        return sorted(found, key=lambda row: (row.available_at, row.id))
 
     def _find(self, execution_id: ExecutionId) -> Execution:
         if execution_id not in self._rows:
@@ -268,8 +317,8 @@ class MemoryStore(MemoryWorkers):
         return written
 
     def _add(self, row: Execution, steps: Sequence[Step]) -> None:
-        _check(row.inputs, row.result, *((step.result, step.state) for step in steps))
         self._rows[row.id] = row
+        self._lanes.join(row, standing(row, row.created_at))
         self._steps[row.id] = {step.position: (0, step) for step in steps}
 
     def _take(self, key: IdempotencyKey, execution: Execution) -> None:
@@ -295,6 +344,9 @@ class MemoryStore(MemoryWorkers):
         if (ended := ended_attempt(before, event, after)) and held in self._attempts:
             self._attempts[held] = replace(self._attempts[held], ended_at=now, **ended._asdict())
         self._put([after])
+        self._lanes.stand(after, standing(after, now))
+        if after.turn.max_running is not None and after.status is not Status.RUNNING:
+            self._let_in += self._lanes.admit(after)
         return after
 
     def _transaction(self, run: Callable[[], T]) -> Future[T]:
@@ -304,17 +356,15 @@ class MemoryStore(MemoryWorkers):
                 future.set_result(run())
         except CrewserveError as error:
             future.set_exception(error)
+        if let_in := self._let_in:
+            self._let_in = []
+            self._announce(let_in)
         return future
 
 
 def _check(*values: object) -> None:
     """Raises: ValueRefused, for what no database would hold."""
     encode_json(values)
-
-
-def _is_claimable(row: Execution, due: datetime) -> bool:
-    is_pending = row.driver is Driver.WORKER and row.status is Status.PENDING
-    return is_pending and row.available_at <= due
 
 
 def _is_abandoned(row: Execution, lost: Collection[WorkerName], now: datetime) -> bool:

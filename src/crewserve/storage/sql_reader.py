@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crewserve.domain.errors import ExecutionNotFound, StepNotRecorded, StorageUnavailable
 from crewserve.domain.execution import Execution
+from crewserve.domain.flow_control import QueueState
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
@@ -22,6 +23,7 @@ from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.storage import keys, search
 from crewserve.storage.mapping import to_attempt, to_execution, to_step
+from crewserve.storage.positions import PAUSED, QUEUES, before, to_queues
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import attempts, executions, steps
 from crewserve.storage.telling import error_of, told
@@ -135,6 +137,13 @@ class SqlReader:
     async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
         rows = await self.rows(keys.find(key))
         return keys.to_keyed_start(rows[0]) if rows else None
+
+    async def queues(self) -> Sequence[QueueState]:
+        return to_queues(await self.rows(QUEUES), await self.rows(PAUSED))
+
+    async def position(self, execution_id: ExecutionId, *, limit: int) -> int | None:
+        rows = await self.rows(before(execution_id, limit))
+        return None if not rows or rows[0].before >= limit else int(rows[0].before) + 1
 
     async def owners(self) -> Collection[WorkerName]:
         return {WorkerName(row.lease_owner) for row in await self.rows(OWNERS)}

@@ -1,13 +1,19 @@
 """The writing side on a SQL database."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection, Dialect, Row
 
-from crewserve.domain.errors import ExecutionActive, ExecutionNotFound, StaleExecution
+from crewserve.domain.attempts import ended_attempt, lease_lost_reason
+from crewserve.domain.errors import (
+    CrewserveError,
+    ExecutionActive,
+    ExecutionNotFound,
+    StaleExecution,
+)
 from crewserve.domain.execution import (
     Cancel,
     Event,
@@ -15,14 +21,18 @@ from crewserve.domain.execution import (
     HandedBack,
     LeaseExpired,
     apply,
+    giving_way,
+    standing,
 )
+from crewserve.domain.flow_control import NO_CONTROL, FlowControl, Standing, WhenFull
 from crewserve.domain.idempotency import IdempotencyKey
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.status import Status
 from crewserve.domain.step import Step
-from crewserve.ports import CLOCK_SKEW, Held, ended_attempt, lease_lost_reason
+from crewserve.ports import Held, LetIn
 from crewserve.storage import statements
 from crewserve.storage.keys import KeyWriter
+from crewserve.storage.lanes import NEXT_DUE, Lanes, lane_of
 from crewserve.storage.mapping import (
     FIXED,
     RECORDED,
@@ -35,7 +45,7 @@ from crewserve.storage.mapping import (
 )
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import steps as steps_table
-from crewserve.storage.writer import Writer
+from crewserve.storage.writer import T, Writer
 
 
 class SqlStore:
@@ -45,7 +55,9 @@ class SqlStore:
         self._writer = writer
         changing = [name for name in RECORDED if name not in FIXED]
         begun = ["execution", "fence", "number", "worker", "started_at"]
+        self._announce: LetIn = lambda _: None
         self._keys = KeyWriter(dialect)
+        self._lanes = Lanes(dialect)
         self._insert = Prepared(statements.add(dialect), dialect, RECORDED)
         self._update = Prepared(statements.replace(dialect), dialect, changing)
         self._begin_attempt = Prepared(statements.BEGIN_ATTEMPT, dialect, begun)
@@ -54,20 +66,71 @@ class SqlStore:
         self._add_step = Prepared(statements.add_step(dialect), dialect, steps_table.c.keys())
         self._record_step = Prepared(statements.record_step(dialect), dialect)
 
-    def add(
-        self, execution: Execution, steps: Sequence[Step] = (), key: IdempotencyKey | None = None
-    ) -> Future[None]:
-        row = to_row(execution)
-        recorded = [to_step_row(Held(execution.id, 0), step) for step in steps]
+    def on_let_in(self, announce: LetIn) -> None:
+        self._announce = announce
 
-        def run(connection: Connection) -> None:
+    def add(
+        self,
+        execution: Execution,
+        steps: Sequence[Step] = (),
+        key: IdempotencyKey | None = None,
+        control: FlowControl = NO_CONTROL,
+    ) -> Future[Sequence[ExecutionId]]:
+        asked = standing(execution, execution.created_at)
+        row = {**to_row(execution), **lane_of(execution), "asked": asked}
+        recorded = [to_step_row(Held(execution.id, 0), step) for step in steps]
+        is_limited = asked is Standing.HELD or control.max_pending is not None
+
+        def run(
+            connection: Connection, let_in: list[Execution]
+        ) -> Sequence[ExecutionId] | CrewserveError:
+            if is_limited:
+                self._lanes.lock(connection)
+                if refusal := self._lanes.refusal(connection, execution, control):
+                    return refusal
             if key is not None:
                 self._keys.record(connection, key, execution)
             self._insert.run(connection, row)
             for step in recorded:
                 self._add_step.run(connection, step)
+            return self._join(connection, execution, control, let_in) if is_limited else ()
 
-        return self._writer.submit(run)
+        return self._submit(run)
+
+    def _join(
+        self,
+        connection: Connection,
+        execution: Execution,
+        control: FlowControl,
+        let_in: list[Execution],
+    ) -> Sequence[ExecutionId]:
+        """Answers with those that make way for it."""
+        now, made_way = execution.created_at, []
+        places = execution.turn.max_running
+        if places is not None and control.when_full is WhenFull.CANCEL_RUNNING:
+            for other in self._lanes.oldest_but(connection, execution, places - 1):
+                self._apply(connection, other, giving_way(execution.id), now, let_in)
+                made_way.append(other.id)
+        let_in += self._lanes.admit(connection, lane_of(execution))
+        return made_way
+
+    def _submit(
+        self, run: "Callable[[Connection, list[Execution]], T | CrewserveError]"
+    ) -> "Future[T]":
+        """*run* notes whom it let in; they are announced after the commit."""
+        let_in: list[Execution] = []
+
+        def anew(connection: Connection) -> "T | CrewserveError":
+            let_in.clear()  # it may run again
+            return run(connection, let_in)
+
+        def announce(written: "Future[T]") -> None:
+            if let_in and not written.exception():
+                self._announce(let_in)
+
+        future = self._writer.submit(anew)
+        future.add_done_callback(announce)
+        return future
 
     def current(self, execution_id: ExecutionId) -> Future[Execution]:
         return self._writer.submit(lambda connection: _get(connection, execution_id))
@@ -80,20 +143,26 @@ class SqlStore:
         now: datetime,
         fence: int | None = None,
     ) -> Future[Execution]:
-        def run(connection: Connection) -> Execution:
+        def run(connection: Connection, let_in: list[Execution]) -> Execution:
             before = _get(connection, execution_id)
             if fence is not None and (before.fence, before.status) != (fence, Status.RUNNING):
                 raise StaleExecution(execution_id)
-            return self._apply(connection, before, event, now)
+            return self._apply(connection, before, event, now, let_in)
 
-        return self._writer.submit(run)
+        return self._submit(run)
 
     def _apply(
-        self, connection: Connection, before: Execution, event: Event, now: datetime
+        self,
+        connection: Connection,
+        before: Execution,
+        event: Event,
+        now: datetime,
+        let_in: list[Execution],
     ) -> Execution:
         after = apply(before, event, now=now)
         guard = {"key": before.id, "old_fence": before.fence, "old_status": before.status}
-        written = self._update.run(connection, {**to_changes(after), **guard})
+        changes = {**to_changes(after), "asked": standing(after, now)}
+        written = self._update.run(connection, {**changes, **guard})
         if written.rowcount != 1:
             raise StaleExecution(before.id)
         if after.fence > before.fence:
@@ -102,7 +171,14 @@ class SqlStore:
             values = {"key": before.id, "held_fence": before.fence, "ended": now}
             values |= {"how": ended.outcome, "why": ended.code, "said": ended.error}
             self._end_attempt.run(connection, values)
+        self._free_place(connection, after, let_in)
         return after
+
+    def _free_place(self, connection: Connection, left: Execution, let_in: list[Execution]) -> None:
+        """For the next of its lane, unless it still runs."""
+        if left.turn.max_running is not None and left.status is not Status.RUNNING:
+            self._lanes.lock(connection)
+            let_in += self._lanes.admit(connection, lane_of(left))
 
     def claim(
         self,
@@ -121,32 +197,31 @@ class SqlStore:
             "owner": owner,
             "expiry": lease_expires_at,
             "now": now,
-            "due": now,
         }
         if only is not None:
-            values |= {"only": list(only), "due": now + CLOCK_SKEW}
+            values["only"] = list(only)
 
         def run(connection: Connection) -> list[Execution]:
-            rows = connection.execute(statement, values)
-            claimed = [to_execution(row) for row in rows]
+            rows = connection.execute(statement, values).all()
+            claimed = [to_execution(row) for row in sorted(rows, key=_in_line)]
             for execution in claimed:
                 self._begin_attempt.run(connection, to_attempt_row(execution))
-            return sorted(claimed, key=lambda execution: execution.id)
+            return claimed
 
         return self._writer.submit(run)
 
     def hand_back(
         self, owner: WorkerName, *, but: Collection[Held], now: datetime
     ) -> Future[list[Execution]]:
-        def run(connection: Connection) -> list[Execution]:
+        def run(connection: Connection, let_in: list[Execution]) -> list[Execution]:
             rows = connection.execute(statements.CLAIMED, {"owner": owner}).all()
             return [
-                self._apply(connection, claimed, HandedBack(), now)
+                self._apply(connection, claimed, HandedBack(), now, let_in)
                 for claimed in map(to_execution, rows)
                 if Held(claimed.id, claimed.fence) not in but
             ]
 
-        return self._writer.submit(run)
+        return self._submit(run)
 
     def dispatch(
         self, *, pauses: Sequence[timedelta], limit: int, now: datetime
@@ -154,8 +229,8 @@ class SqlStore:
         statement = statements.dispatch(pauses, limit, now)
 
         def run(connection: Connection) -> list[Execution]:
-            found = [to_execution(row) for row in connection.execute(statement)]
-            return sorted(found, key=_age)
+            rows = connection.execute(statement).all()
+            return [to_execution(row) for row in sorted(rows, key=_in_line)]
 
         return self._writer.submit(run)
 
@@ -193,22 +268,44 @@ class SqlStore:
     ) -> Future[list[Execution]]:
         statement = statements.abandoned(lost, limit, now)
 
-        def run(connection: Connection) -> list[Execution]:
+        def run(connection: Connection, let_in: list[Execution]) -> list[Execution]:
             reaped = []
             for row in connection.execute(statement).all():
                 before = to_execution(row)
                 event = LeaseExpired(lease_lost_reason(before, lost))
-                reaped.append(self._apply(connection, before, event, now))
+                reaped.append(self._apply(connection, before, event, now, let_in))
             return reaped
 
-        return self._writer.submit(run)
+        return self._submit(run)
 
     def delete(self, execution_id: ExecutionId) -> Future[None]:
-        return self._writer.submit(lambda connection: _delete(connection, execution_id))
+        def run(connection: Connection, let_in: list[Execution]) -> None:
+            self._free_place(connection, _delete(connection, execution_id), let_in)
+
+        return self._submit(run)
+
+    def let_in(self, *, limit: int, now: datetime) -> Future[datetime | None]:
+        def run(connection: Connection, let_in: list[Execution]) -> datetime | None:
+            let_in += self._lanes.let_in(connection, limit, now)
+            next_due: datetime | None = connection.execute(NEXT_DUE).scalar()
+            return next_due
+
+        return self._submit(run)
+
+    def pause(self, queue: QueueName, *, now: datetime) -> Future[None]:
+        return self._writer.submit(lambda connection: self._lanes.pause(connection, queue, now))
+
+    def resume(self, queue: QueueName, *, limit: int) -> Future[bool]:
+        def run(connection: Connection, let_in: list[Execution]) -> bool:
+            found, is_more = self._lanes.resume(connection, queue, limit)
+            let_in += found
+            return is_more
+
+        return self._submit(run)
 
 
-def _age(execution: Execution) -> tuple[datetime, ExecutionId]:
-    return execution.available_at, execution.id
+def _in_line(row: Row[Any]) -> tuple[int, int, ExecutionId]:
+    return -row.priority, row.place, row.id
 
 
 def _get(connection: Connection, execution_id: ExecutionId) -> Execution:
@@ -218,6 +315,8 @@ def _get(connection: Connection, execution_id: ExecutionId) -> Execution:
     return to_execution(row)
 
 
-def _delete(connection: Connection, execution_id: ExecutionId) -> None:
-    if connection.execute(statements.DELETE, {"key": execution_id}).rowcount != 1:
+def _delete(connection: Connection, execution_id: ExecutionId) -> Execution:
+    row = connection.execute(statements.DELETE, {"key": execution_id}).one_or_none()
+    if row is None:
         raise ExecutionActive(execution_id, _get(connection, execution_id).status)
+    return to_execution(row)

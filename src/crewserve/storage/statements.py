@@ -30,6 +30,7 @@ from crewserve.domain.execution import Driver
 from crewserve.domain.ids import WorkerName
 from crewserve.domain.status import TERMINAL, Status
 from crewserve.ports import Held
+from crewserve.storage.lines import ASKED, IN_LINE, NOT_PAUSED, QUEUE, TAKEN, place, unless_paused
 from crewserve.storage.tables import CLAIMABLE, attempts, executions, steps
 from crewserve.storage.types import UtcDateTime
 from crewserve.storage.upsert import dialect_insert, replacing, replacing_insert
@@ -39,7 +40,7 @@ CANCEL_CHANNEL: Final = "crewserve_cancel"
 
 GET = select(executions).where(executions.c.id == bindparam("key")).with_for_update()
 
-_TELL = case(
+TELL = case(
     (CLAIMABLE, func.pg_notify(READY_CHANNEL, "")),
     (
         and_(executions.c.status == Status.RUNNING, executions.c.cancel_requested_at.is_not(None)),
@@ -51,8 +52,9 @@ message only once, so that a batch of inserts is one message and none takes a ro
 
 
 def add(dialect: Dialect) -> Insert:
-    statement = insert(executions)
-    return statement.returning(_TELL) if dialect.name == "postgresql" else statement
+    """One statement, which also finds its place."""
+    statement = insert(executions).values(standing=unless_paused(ASKED, QUEUE), place=place())
+    return statement.returning(TELL) if dialect.name == "postgresql" else statement
 
 
 def replace(dialect: Dialect) -> Update:
@@ -61,17 +63,18 @@ def replace(dialect: Dialect) -> Update:
         executions.c.fence == bindparam("old_fence"),
         executions.c.status == bindparam("old_status"),
     )
-    return statement.returning(_TELL) if dialect.name == "postgresql" else statement
+    statement = statement.values(standing=unless_paused(ASKED, executions.c.queue))
+    return statement.returning(TELL) if dialect.name == "postgresql" else statement
 
 
 _CLAIMABLE_NOW = (
     select(executions.c.id)
     .where(
         CLAIMABLE,
-        executions.c.available_at <= bindparam("due"),
         executions.c.flow.in_(bindparam("flows", expanding=True)),
+        NOT_PAUSED,
     )
-    .order_by(executions.c.available_at, executions.c.id)
+    .order_by(*IN_LINE)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
@@ -79,12 +82,13 @@ _CLAIMABLE_NOW = (
 
 def _claim(candidates: "Select[tuple[UUID]]") -> Update:
     """`apply(execution, Claimed(...))` as one statement, so that two claimers cannot meet."""
-    oldest = candidates.cte("oldest")  # a subquery PostgreSQL may run again, and lock other rows
+    first = candidates.cte("first")  # a subquery PostgreSQL may run again, and lock other rows
     return (
         update(executions)
-        .where(executions.c.id.in_(select(oldest.c.id)))
+        .where(executions.c.id.in_(select(first.c.id)))
         .values(
             status=Status.RUNNING,
+            standing=TAKEN,
             attempt=executions.c.attempt + 1,
             fence=executions.c.fence + 1,
             started_at=bindparam("now"),
@@ -109,8 +113,8 @@ def dispatch(pauses: Sequence[timedelta], limit: int, now: datetime) -> Update:
     announced_at = func.coalesce(executions.c.dispatched_at, executions.c.available_at)
     due = (
         select(executions.c.id)
-        .where(CLAIMABLE, executions.c.available_at <= now, announced_at <= quiet_since)
-        .order_by(executions.c.available_at, executions.c.id)
+        .where(CLAIMABLE, announced_at <= quiet_since)
+        .order_by(*IN_LINE)
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")
@@ -209,10 +213,14 @@ FORGET_STEPS = delete(steps).where(  # an earlier attempt's, that this one runs 
     steps.c.fence < bindparam("fence", unique=False),
 )
 
-DELETE = delete(executions).where(
-    executions.c.id == bindparam("key"),
-    or_(
-        executions.c.status.in_(sorted(TERMINAL)),
-        and_(executions.c.status == Status.PENDING, executions.c.driver == Driver.WORKER),
-    ),
+DELETE = (
+    delete(executions)
+    .where(
+        executions.c.id == bindparam("key"),
+        or_(
+            executions.c.status.in_(sorted(TERMINAL)),
+            and_(executions.c.status == Status.PENDING, executions.c.driver == Driver.WORKER),
+        ),
+    )
+    .returning(*executions.c)
 )

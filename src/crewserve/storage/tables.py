@@ -59,6 +59,12 @@ executions: Final = Table(
     Column("failure_traceback", Text),
     Column("dispatched_at", UtcDateTime),
     Column("dispatches", Integer, nullable=False, server_default="0"),
+    Column("queue", Text, nullable=False, server_default=""),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("concurrency_key", Text, nullable=False, server_default=""),
+    Column("max_running", Integer),
+    Column("standing", String(8)),
+    Column("place", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("(lease_owner is null) = (lease_expires_at is null)", name="lease_is_whole"),
     CheckConstraint("status != 'running' or lease_owner is not null", name="running_is_held"),
 )
@@ -79,16 +85,38 @@ for _name, _columns in {
         postgresql_where=_FAILED,
     )
 
-CLAIMABLE: Final = text("status = 'pending' and driver = 'worker'")
-"""Claims say it in these very words, so that the database sees that the partial index fits."""
+CLAIMABLE: Final = text("standing = 'ready'")
+
+_STANDS = text("standing is not null")
+Index(
+    "ix_executions_line",
+    executions.c.standing,
+    executions.c.priority.desc(),
+    executions.c.place,
+    executions.c.id,
+    sqlite_where=_STANDS,
+    postgresql_where=_STANDS,
+)
+Index(
+    "ix_executions_lane",
+    executions.c.flow,
+    executions.c.concurrency_key,
+    executions.c.standing,
+    executions.c.priority.desc(),
+    executions.c.place,
+    sqlite_where=_STANDS,
+    postgresql_where=_STANDS,
+)
+
+IS_EARLY: Final = text("standing = 'early'")
+"""Said in these very words, so that the database sees that the partial index fits."""
 
 Index(
-    "ix_executions_claimable",
-    executions.c.status,  # always pending here; SQLite prefers an index that it can compare with
+    "ix_executions_early",
+    executions.c.standing,  # always early here; SQLite prefers an index that it can compare with
     executions.c.available_at,
-    executions.c.id,
-    sqlite_where=CLAIMABLE,
-    postgresql_where=CLAIMABLE,
+    sqlite_where=IS_EARLY,
+    postgresql_where=IS_EARLY,
 )
 _HELD = text("lease_expires_at is not null")
 Index(
@@ -96,6 +124,13 @@ Index(
     executions.c.lease_expires_at,
     sqlite_where=_HELD,
     postgresql_where=_HELD,
+)
+
+paused_queues: Final = Table(
+    "paused_queues",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("paused_at", UtcDateTime, nullable=False),
 )
 
 attempts: Final = Table(

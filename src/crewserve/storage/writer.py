@@ -37,7 +37,10 @@ CONFLICT_SECONDS: Final = 0.02
 @dataclass(frozen=True, slots=True)
 class _Write:
     run: Callable[[Connection], Any]
-    """Runs again when somebody else's write broke the batch, so it must only touch the
+    """A refusal that it returns is raised to who asked. One that it raises undoes the whole batch:
+    that is for when something was written.
+
+    Runs again when somebody else's write broke the batch, so it must only touch the
     connection."""
     future: "Future[Any]"
 
@@ -60,7 +63,7 @@ class Writer:
         self._queue.put(None)
         self._thread.join()
 
-    def submit(self, run: Callable[[Connection], T]) -> "Future[T]":
+    def submit(self, run: Callable[[Connection], T | CrewserveError]) -> "Future[T]":
         """Have *run* executed in a transaction; the future resolves after its commit."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # whoever waits may be cancelled, a write may not
@@ -105,7 +108,10 @@ class Writer:
                 write.future.set_exception(_shown(error))
             return
         for write, result in zip(batch, results, strict=True):
-            write.future.set_result(result)
+            if isinstance(result, CrewserveError):
+                write.future.set_exception(result)
+            else:
+                write.future.set_result(result)
 
 
 def _may_succeed_alone(error: Exception, writes: int) -> bool:

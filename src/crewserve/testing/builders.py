@@ -7,7 +7,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from crewserve.domain.execution import Cancel, Execution
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.flow_control import Turn
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
 from crewserve.domain.step import Step
@@ -34,6 +35,7 @@ def an_execution(status: Status = Status.PENDING, **changes: Any) -> Execution:
         "inputs": {"sentence_count": 3},
         "created_at": NOW,
         "available_at": NOW,
+        "turn": Turn(queue=QueueName(changes.get("flow", "poem_flow"))),
     }
     if status is not Status.PENDING:
         fields |= {"attempt": 1, "fence": 1, "started_at": NOW}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crewserve.domain.attempts import lease_lost_reason
 from crewserve.domain.errors import (
     ExecutionActive,
     ExecutionNotFound,
@@ -27,11 +28,11 @@ from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.status import Status
 from crewserve.ports import (
     Held,
-    lease_lost_reason,
 )
 from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execution
 from crewserve.testing.dispatching import DispatchContract, FlowReportsContract
 from crewserve.testing.idempotency import IdempotencyContract
+from crewserve.testing.lines import LinesContract
 from crewserve.testing.reading import ReadingContract
 from crewserve.testing.refusals import RefusalContract
 from crewserve.testing.stores import (
@@ -161,9 +162,9 @@ class ClaimContract:
         given = [execution.id for got in await asyncio.gather(*claims) for execution in got]
         assert len(given) == len(set(given)) == 20
 
-    async def test_the_oldest_come_first(self, store: Store) -> None:
+    async def test_what_came_first_goes_first(self, store: Store) -> None:
         waiting = [an_execution() for _ in range(5)]
-        for execution in reversed(waiting):
+        for execution in waiting:
             await done(store.add(execution))
         claimed = await claim(store, limit=3)
         assert [execution.id for execution in claimed] == [one.id for one in waiting[:3]]
@@ -175,7 +176,9 @@ class ClaimContract:
 
     async def test_nothing_is_claimed_before_its_time(self, store: Store) -> None:
         await done(store.add(an_execution(available_at=LATER)))
-        assert await claim(store) == []
+        assert await done(store.let_in(limit=10, now=NOW)) == LATER
+        assert await claim(store, now=LATER) == []
+        assert await done(store.let_in(limit=10, now=LATER)) is None
         assert len(await claim(store, now=LATER)) == 1
 
     async def test_what_a_caller_drives_is_never_claimed(self, store: Store) -> None:
@@ -333,6 +336,7 @@ class HistoryContract:
         await claim(store)
         failure = Failure(code=FailureCode.WORKER_LOST, message="boom")
         await done(store.change(running.id, Raised(failure), now=NOW))
+        await done(store.let_in(limit=1, now=LATER))
         [last] = await claim(store, now=LATER, lease_expires_at=LATER + LEASE)
         await done(store.change(running.id, Returned(1), now=LATER))
         found = await store.attempts(running.id)
@@ -366,5 +370,6 @@ class StoreContract(
     DispatchContract,
     FlowReportsContract,
     WorkersContract,
+    LinesContract,
 ):
     """All of it."""

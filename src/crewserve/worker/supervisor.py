@@ -13,7 +13,7 @@ from crewserve.application.catalog import FlowCatalog
 from crewserve.application.refused import event_instead, step_instead
 from crewserve.domain.errors import StaleExecution, StorageUnavailable, ValueRefused
 from crewserve.domain.execution import Event, Execution
-from crewserve.domain.ids import ExecutionId, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.status import Status
 from crewserve.domain.step import Step
 from crewserve.ports import (
@@ -21,6 +21,7 @@ from crewserve.ports import (
     Clock,
     ExecutionReader,
     ExecutionStore,
+    Expect,
     FlowHost,
     Held,
     Run,
@@ -61,11 +62,15 @@ class Supervisor:
     reader: ExecutionReader
     host: FlowHost
     catalog: FlowCatalog
+    flows: Collection[FlowName]
+    """Of the catalog, those that it runs."""
     leases: LeaseKeeper
     wake: asyncio.Event
     """Set by whoever makes something claimable, or makes room."""
     announce: Announce
-    """For what shall be tried again."""
+    """For what shall be tried again at once."""
+    expect: Expect
+    """For what shall be tried again later."""
     slots: int
     has_memory: Callable[[], bool]
     is_busy: Callable[[], bool]
@@ -183,7 +188,7 @@ class Supervisor:
         claimed = await asyncio.wrap_future(
             self.store.claim(
                 self.name,
-                flows=self.catalog.specs.keys(),
+                flows=self.flows,
                 limit=limit,
                 lease_expires_at=now + self.lease,
                 now=now,
@@ -294,10 +299,10 @@ class Supervisor:
                 return written
 
     def _announce_next_attempt(self, execution: Execution) -> None:
-        """When it may begin. If that is now, whatever delivered it delivers it again."""
+        """If it may begin now, whatever delivered it delivers it again."""
         if execution.status is not Status.PENDING:
             return
-        if self.deliveries is not None and is_due(execution, self.clock):
-            return
-        seconds = (execution.available_at - self.clock()).total_seconds()
-        asyncio.get_running_loop().call_later(max(0.0, seconds), self.announce, [execution])
+        if not is_due(execution, self.clock):
+            self.expect(execution.available_at)
+        elif self.deliveries is None:
+            self.announce([execution])

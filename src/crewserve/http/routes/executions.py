@@ -86,7 +86,8 @@ async def get_execution(execution_id: UUID, state: StateDep) -> Response:
     """One execution of any flow, with its inputs and attempts."""
     execution = await state.executions.get(ExecutionId(execution_id))
     attempts = await state.executions.attempts(execution.id)
-    return json_answer(detail(execution, attempts, tracebacks=state.tracebacks))
+    position = await state.executions.position(execution)
+    return json_answer(detail(execution, attempts, position, tracebacks=state.tracebacks))
 
 
 @router.delete(

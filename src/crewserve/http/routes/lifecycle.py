@@ -36,7 +36,7 @@ router = APIRouter()
 AT_ONCE = 200
 
 _NOT_FOUND, _CONFLICT = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
-_UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
+_UNPROCESSABLE, _TOO_MANY = HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.TOO_MANY_REQUESTS
 
 
 @router.post(
@@ -90,7 +90,7 @@ async def cancel_execution(
     "/{execution_id}/retry",
     status_code=HTTPStatus.ACCEPTED,
     response_model=ExecutionResponse,
-    responses=responses(HTTPStatus.BAD_REQUEST, _NOT_FOUND, _CONFLICT, _UNPROCESSABLE),
+    responses=responses(HTTPStatus.BAD_REQUEST, _NOT_FOUND, _CONFLICT, _UNPROCESSABLE, _TOO_MANY),
     openapi_extra=OPENAPI,
 )
 async def retry_execution(
@@ -114,6 +114,7 @@ async def retry_execution(
         _NOT_FOUND,
         _CONFLICT,
         _UNPROCESSABLE,
+        _TOO_MANY,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
     openapi_extra=OPENAPI,
