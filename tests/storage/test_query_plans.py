@@ -135,7 +135,8 @@ def test_joining_the_line_looks_at_one_row_of_each_kind(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", [lanes.HEAD, lanes.IN_PLACES, lanes.COUNT_WAITING, lanes.OTHERS]
+    "statement",
+    [lanes.HEAD, lanes.IN_PLACES, lanes.COUNT_WAITING, lanes.COUNT_LIMITED, lanes.OTHERS],
 )
 def test_a_lane_s_decisions_read_that_lane_only(engine: Engine, statement: Any) -> None:
     values = {**lanes.lane_of(an_execution()), "most": 10, "key": a_new_id()}

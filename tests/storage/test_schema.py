@@ -11,11 +11,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Engine, MetaData, Table, inspect, text
 
+from crewserve.domain.flow_control import Turn
+from crewserve.domain.ids import FlowName, QueueName, WorkerName
 from crewserve.domain.policy import Policy
 from crewserve.storage import migrations, schema
 from crewserve.storage.database import Database, DatabaseUnusable
+from crewserve.storage.sql_store import SqlStore
 from crewserve.storage.sqlite import open_sqlite
 from crewserve.storage.tables import executions, metadata
+from crewserve.storage.writer import Writer
 from crewserve.testing.builders import NOW, a_new_id
 
 FOLDER: Final = str(Path(migrations.__file__ or "").parent)
@@ -81,6 +85,22 @@ async def test_rows_of_the_first_schema_are_kept(empty_database: Database) -> No
     assert (kept.inputs, kept.created_at, kept.attempt) == (FIRST["inputs"], NOW, 0)
     assert (kept.policy, kept.parent) == (Policy(max_attempts=1, retry_on=frozenset()), None)
     assert (kept.accepts_changes, kept.cancel) == (False, None)
+    assert kept.turn == Turn(queue=QueueName("poem_flow"))
+
+
+def test_what_was_pending_in_the_first_schema_is_let_in_and_claimed(
+    empty_database: Database,
+) -> None:
+    upgrade(empty_database.writing, "0001")
+    insert_into_first_schema(empty_database.writing)
+    empty_database.migrate()
+    writer = Writer(empty_database.writing)
+    writer.start()
+    store, flows = SqlStore(writer, empty_database.writing.dialect), [FlowName("poem_flow")]
+    assert store.let_in(limit=1, now=NOW).result(10) is None
+    claim = store.claim(WorkerName("a"), flows=flows, limit=1, lease_expires_at=NOW, now=NOW)
+    assert [one.id for one in claim.result(10)] == [FIRST["id"]]
+    writer.close()
 
 
 def test_processes_that_start_together_migrate_once(opening: Callable[[], Database]) -> None:

@@ -14,6 +14,7 @@ from crewserve.domain.errors import StorageUnavailable
 from crewserve.domain.execution import CancelRequested, Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
+from crewserve.domain.flow_control import FlowControl
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
@@ -189,6 +190,18 @@ async def test_no_more_run_than_there_are_slots() -> None:
         executions = [await desk.submit() for _ in range(5)]
         await desk.until(executions[1], Status.RUNNING)
         assert len(host.running) <= 2
+        host.finish.set()
+        for execution in executions:
+            await desk.until(execution, Status.COMPLETED)
+
+
+async def test_the_next_of_a_limited_flow_begins_when_one_has_ended() -> None:
+    control, host = FlowControl(max_running=1), waiting_host()
+    async with a_desk(host=host) as desk:
+        turn = control.turn(POEM.name, {}, None)
+        executions = [await desk.submit(turn=turn) for _ in range(3)]
+        await desk.until_it_runs()
+        assert len(host.running) == 1
         host.finish.set()
         for execution in executions:
             await desk.until(execution, Status.COMPLETED)

@@ -1,6 +1,7 @@
 """What every kind of process stands on: settings, storage, a name, a clock."""
 
 import asyncio
+import logging
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
 from crewserve.worker.identity import new_name
 from crewserve.worker.timer import Timer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Ground:
 
 async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog) -> Ground:
     """Open the storage, up to date."""
+    _check_queues(settings, catalog)
     database = _database(settings)
     stack.callback(database.close)
     await asyncio.to_thread(database.migrate)
@@ -80,6 +84,15 @@ async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCat
         workers=SqlWorkers(writer, reader, dialect),
         timer=timer,
     )
+
+
+def _check_queues(settings: Settings, catalog: FlowCatalog) -> None:
+    known = catalog.queues()
+    if unknown := set(settings.queues) - set(known):
+        names, there = ", ".join(sorted(unknown)), ", ".join(sorted(known))
+        log.warning(
+            "CREWSERVE_QUEUES names %s, which no flow here has; there are: %s", names, there
+        )
 
 
 def prepare_storage(settings: Settings) -> None:

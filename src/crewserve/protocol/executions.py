@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crewserve.domain.execution import Execution
+from crewserve.domain.execution import GRACE, Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import MAX_PRIORITY
 from crewserve.domain.policy import Policy
@@ -170,7 +170,7 @@ class CancelRequest(BaseModel):
         description="`graceful` stops at the next step, model call, tool call or token, and by "
         "force when the grace is over; `force` kills every process at once.",
     )
-    grace_seconds: float = Field(5.0, ge=0, le=3600, strict=True)
+    grace_seconds: float = Field(GRACE.total_seconds(), ge=0, le=3600, strict=True)
     reason: str | None = Field(None, max_length=1000)
 
     @property

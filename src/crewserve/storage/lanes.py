@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Dialect,
     Row,
@@ -60,14 +61,16 @@ IN_PLACES: Final = (
 )
 """Executions accepted before their flow had a limit do not count."""
 
-_WAITING: Final = [EARLY, HELD, READY]
 
-COUNT_WAITING: Final = select(func.count()).select_from(
-    select(executions.c.id)
-    .where(OF_LANE, _STANDING.in_(_WAITING))
-    .limit(bindparam("most"))
-    .subquery("waiting")
-)
+def _count(*where: ColumnElement[bool]) -> "Select[Any]":
+    """No further than to *most*."""
+    found = select(executions.c.id).where(OF_LANE, *where).limit(bindparam("most"))
+    return select(func.count()).select_from(found.subquery("found"))
+
+
+COUNT_WAITING: Final = _count(_STANDING.in_([EARLY, HELD, READY]))
+
+COUNT_LIMITED: Final = _count(_STANDING.in_([HELD, READY, TAKEN]), _LIMITED)
 
 OTHERS: Final = (
     select(executions)
@@ -159,17 +162,24 @@ class Lanes:
         self, connection: Connection, execution: Execution, control: FlowControl
     ) -> QueueFull | LaneFull | None:
         """Why *execution* cannot be accepted now."""
-        lane, most = lane_of(execution), control.max_pending
-        if most is not None and self._waiting(connection, lane, most) >= most:
-            return QueueFull(execution.turn.queue, most)
+        most, places = control.max_pending, execution.turn.max_running
+        if self._reaches(connection, COUNT_WAITING, execution, most):
+            return QueueFull(execution.turn.queue, most or 0)
         is_early = standing(execution, execution.created_at) is Standing.EARLY
         if control.when_full is not WhenFull.REJECT or is_early:
             return None
-        places = execution.turn.max_running or 0
-        held = connection.execute(HEAD, lane).first() is not None
-        if held or self._taken_places(connection, lane) >= places:
-            return LaneFull(execution.flow, execution.turn.key, places)
+        if self._reaches(connection, COUNT_LIMITED, execution, places):
+            return LaneFull(execution.flow, execution.turn.key, places or 0)
         return None
+
+    @staticmethod
+    def _reaches(
+        connection: Connection, count: "Select[Any]", execution: Execution, most: int | None
+    ) -> bool:
+        if most is None:
+            return False
+        found = connection.execute(count, {**lane_of(execution), "most": most})
+        return int(found.scalar_one()) >= most
 
     def oldest_but(
         self, connection: Connection, execution: Execution, kept: int
@@ -244,7 +254,3 @@ class Lanes:
     @staticmethod
     def _taken_places(connection: Connection, lane: Mapping[str, Any]) -> int:
         return int(connection.execute(IN_PLACES, lane).scalar_one())
-
-    @staticmethod
-    def _waiting(connection: Connection, lane: Mapping[str, Any], most: int) -> int:
-        return int(connection.execute(COUNT_WAITING, {**lane, "most": most}).scalar_one())

@@ -203,6 +203,13 @@ class WhenFullContract:
         await finish(store, running[0].id)
         await add(store, control)
 
+    async def test_a_pause_lets_no_more_wait(self, store: Store) -> None:
+        await done(store.pause(QUEUE, now=NOW))
+        control = replace(ONE, when_full=WhenFull.REJECT)
+        await add(store, control)
+        with pytest.raises(LaneFull):
+            await add(store, control)
+
     async def test_a_refused_start_leaves_its_key_free(self, store: Store) -> None:
         control = replace(ONE, when_full=WhenFull.REJECT)
         running, key = await add(store, control), IdempotencyKey(value="k", fingerprint="")
