@@ -72,8 +72,7 @@ def flow_router(
         name: by default the class name in snake case: ``PoemFlow`` is ``poem_flow``.
         policy: how often and how long its executions may try, unless the caller says otherwise.
         control: how many of its executions may run and wait, and which go first.
-        reuse: how many executions one process may run. Reuse is quicker, but module globals and
-            whatever else the flow changed in its process stay.
+        reuse: how many executions one process may run: quicker, but what they change there stays.
 
     Raises ValueError when *flow* is no import string, or *request* has a field called ``id``.
     """
