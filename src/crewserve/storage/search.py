@@ -115,11 +115,11 @@ def bars(found: ExecutionFilter, interval: timedelta, dialect: Dialect) -> State
     seconds = int(interval.total_seconds())
     created = executions.c.created_at
     if dialect.name == "sqlite":
-        place = type_coerce(created, BigInteger) // (seconds * 1_000_000)
+        bar = type_coerce(created, BigInteger) // (seconds * 1_000_000)
     else:
-        place = cast(func.floor(extract("epoch", created) / seconds), BigInteger)
-    statement = select(place.label("place"), executions.c.status, func.count().label("number"))
-    return _all_of(statement, found).group_by("place", executions.c.status)
+        bar = cast(func.floor(extract("epoch", created) / seconds), BigInteger)
+    statement = select(bar.label("bar"), executions.c.status, func.count().label("number"))
+    return _all_of(statement, found).group_by("bar", executions.c.status)
 
 
 def _all_of(statement: Statement, found: ExecutionFilter) -> Statement:

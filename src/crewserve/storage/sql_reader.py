@@ -110,7 +110,7 @@ class SqlReader:
     async def bars(self, found: ExecutionFilter, interval: timedelta) -> Sequence[Bar]:
         rows = await self.rows(search.bars(found, interval, self._engine.dialect))
         return sorted(
-            Bar(EPOCH + row.place * interval, Status(row.status), row.number) for row in rows
+            Bar(EPOCH + row.bar * interval, Status(row.status), row.number) for row in rows
         )
 
     async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
