@@ -1,4 +1,4 @@
-"""Start the API server: `python run_api.py [--host HOST] [--port PORT] [--reload]`."""
+"""Start the API server: `python run_api.py [--host H] [--port P] [--workers N] [--reload]`."""
 
 import argparse
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 SRC = str(Path(__file__).parent / "src")
 sys.path.insert(0, SRC)
 
-from crewserve.cli.server import (  # noqa: E402  # it is found through the line above
-    CannotStart,
+from crewserve.cli.errors import CannotStart  # noqa: E402  # it is found through the line above
+from crewserve.cli.server import (  # noqa: E402
     add_server_arguments,
     fail,
     read_settings,

@@ -388,4 +388,18 @@ AnnounceCancel = Callable[[ExecutionId], None]
 AnnounceDrain = Callable[[WorkerName], None]
 """Say that a worker shall look whether it drains. Returns at once; its next heartbeat tells too."""
 
-Described = Callable[[Mapping[FlowName, FlowDescription]], None]
+Described = Callable[[Mapping[FlowName, FlowDescription]], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Where executions run, as those see it who only take requests.
+
+    What does nothing by default is heard from the database, where others run them.
+    """
+
+    checks: ChecksInputs
+    announce: Announce
+    announce_cancel: AnnounceCancel = lambda _: None
+    announce_drain: AnnounceDrain = lambda _: None
+    expect: Expect = lambda _: None

@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     api_port: Annotated[int, Ge(0), Le(65535)] = Field(8000, alias="API_PORT")
     """TCP port; 0 lets the system choose."""
 
+    api_workers: Annotated[int, Ge(1)] = Field(1, alias="CREWSERVE_API_WORKERS")
+    """Processes that answer requests, for more of them than one can. One of them also runs the
+    executions; when it dies, another does."""
+
     data_dir: Path = Field(Path(".crewserve"), alias="CREWSERVE_DATA_DIR")
     """Folder of the database, of each execution's files and of CrewAI's own storage."""
 
@@ -118,6 +122,7 @@ class Settings(BaseSettings):
         """Let every process that this one starts read the same, whatever the command line said."""
         os.environ["API_HOST"] = self.api_host
         os.environ["API_PORT"] = str(self.api_port)
+        os.environ["CREWSERVE_API_WORKERS"] = str(self.api_workers)
         os.environ["CREWSERVE_DRAIN_SECONDS"] = str(self.drain_seconds)
         os.environ["CREWSERVE_FLOWS"] = ",".join(self.flows)
 

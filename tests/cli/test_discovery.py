@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from crewserve.cli.discovery import Found, find
-from crewserve.cli.server import CannotStart
+from crewserve.cli.errors import CannotStart
 
 FLOWS = """
 from crewai.flow import flow

@@ -36,8 +36,9 @@ class FlowCatalog:
         ]
 
     def describe(self, descriptions: Mapping[FlowName, FlowDescription]) -> None:
-        """Note what the template process found out."""
-        self._described.update(descriptions)
+        """Note what was found out by whoever loads flows, perhaps others than are served here."""
+        known = {name: found for name, found in descriptions.items() if name in self.specs}
+        self._described.update(known)
 
     def description(self, name: FlowName) -> FlowDescription:
         """`LOADING` until it is described."""

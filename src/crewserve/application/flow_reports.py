@@ -78,11 +78,6 @@ class FlowFollowing:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def look(self) -> None:
-        """Once. Of flows that are not served here nothing is noted."""
-        self.catalog.describe(
-            {
-                report.name: report.description
-                for report in await self.reports.reported()
-                if report.name in self.catalog.specs
-            }
-        )
+        """Once."""
+        reported = await self.reports.reported()
+        self.catalog.describe({report.name: report.description for report in reported})

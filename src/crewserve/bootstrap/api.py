@@ -1,9 +1,7 @@
 """A process that answers requests."""
 
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from fastapi import FastAPI
 
@@ -15,16 +13,27 @@ from crewserve.application.queues import Queues
 from crewserve.application.screening import Screening
 from crewserve.application.workers import Workers
 from crewserve.bootstrap.duties import keep
-from crewserve.bootstrap.ground import Ground, lay_ground, new_id, now
-from crewserve.bootstrap.supervision import open_leases, open_model, work_on_claims
+from crewserve.bootstrap.ground import (
+    Ground,
+    WritingGround,
+    lay_ground,
+    new_id,
+    now,
+    open_writer,
+)
+from crewserve.bootstrap.sharing import Site, share_host
+from crewserve.bootstrap.supervision import (
+    open_leases,
+    open_model_for_hand_driven,
+    open_reaper,
+)
 from crewserve.crew.environment import QUIET
 from crewserve.http.app import FlowsApi, build_app, close_routes
 from crewserve.http.deps import ApiState, attach
 from crewserve.observability.logging import configure_logging
-from crewserve.ports import Announce, AnnounceDrain, ChecksInputs
+from crewserve.ports import ExecutionStore, Work
 from crewserve.settings import Settings, environment, export
 from crewserve.storage.files import LocalFiles
-from crewserve.worker.leases import LeaseKeeper
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -50,17 +59,14 @@ def create_app(
         catalog = FlowCatalog(app.flows)
         app.input_schemas = catalog.state_schemas
         async with AsyncExitStack() as stack:
-            ground = await lay_ground(stack, chosen, catalog)
-            engine = await _open_engine(ground)
-            executions = _executions(ground, engine)
-            workers = Workers(
-                registry=ground.workers, announce_drain=engine.announce_drain, clock=now
-            )
+            site = await _open(stack, chosen, catalog)
+            ground, store, work = site.ground, site.store, site.work
+            workers = Workers(registry=site.workers, announce_drain=work.announce_drain, clock=now)
+            queues = Queues(store=store, reader=ground.reader, catalog=catalog, clock=now)
+            executions, urls = _executions(ground, store, work), app.execute_urls
             tracebacks = chosen.api_host in LOOPBACK
-            queues = Queues(store=ground.store, reader=ground.reader, catalog=catalog, clock=now)
-            urls = app.execute_urls
             attach(app, ApiState(executions, queues, catalog, urls, tracebacks, workers))
-            bind_hand_driven(_hand_driven(ground, engine.leases))
+            bind_hand_driven(_hand_driven(ground, store))
             stack.callback(bind_hand_driven, None)
             yield
 
@@ -73,27 +79,16 @@ def quiet_crewai() -> None:
     export({**environment(), **QUIET})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Engine:
-    announce: Announce
-    announce_drain: AnnounceDrain
-    leases: LeaseKeeper
-    checks: ChecksInputs
+async def _open(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog) -> Site:
+    ground = await lay_ground(stack, settings, catalog)
+    if not ground.broker_url:
+        return await share_host(ground)
+    writing = open_writer(ground)
+    work = await _hand_to_workers(writing, ground.broker_url)
+    return Site(ground, writing.store, writing.workers, work)
 
 
-async def _open_engine(ground: Ground) -> _Engine:
-    if url := ground.broker_url:
-        return await _hand_to_workers(ground, url)
-    work = await work_on_claims(ground, on_drained=lambda: None)
-    return _Engine(
-        announce=work.announce,
-        announce_drain=work.announce_drain,
-        leases=work.leases,
-        checks=work.host,
-    )
-
-
-async def _hand_to_workers(ground: Ground, url: str) -> _Engine:
+async def _hand_to_workers(ground: WritingGround, url: str) -> Work:
     """Run nothing here, so load no flows either."""
     from crewserve.bootstrap.brokered import broker_of, open_publisher  # noqa: PLC0415  # extra
 
@@ -101,35 +96,31 @@ async def _hand_to_workers(ground: Ground, url: str) -> _Engine:
     following = FlowFollowing(ground.catalog, ground.reports)
     await following.look()
     keep(ground.stack, "flow reports", following.keep())
-    if "crewai" in sys.modules:  # hand-written routers run flows here all the same
-        await open_model(ground)
-    leases = await open_leases(ground, announce)
-    return _Engine(
-        announce=announce,
-        announce_drain=lambda _: None,  # the database tells
-        leases=leases,
-        checks=Screening(ground.catalog),
-    )
+    await open_model_for_hand_driven(ground)
+    await open_reaper(ground, announce)
+    checks = Screening(ground.catalog)
+    return Work(checks=checks, announce=announce, expect=ground.timer.expect)
 
 
-def _executions(ground: Ground, engine: _Engine) -> Executions:
+def _executions(ground: Ground, store: ExecutionStore, work: Work) -> Executions:
     return Executions(
-        store=ground.store,
+        store=store,
         reader=ground.reader,
         catalog=ground.catalog,
-        host=engine.checks,
+        host=work.checks,
         files=LocalFiles(ground.folder("executions")),
-        announce=engine.announce,
-        announce_cancel=engine.leases.look,
-        expect=ground.timer.expect,
+        announce=work.announce,
+        announce_cancel=work.announce_cancel,
+        expect=work.expect,
         new_id=new_id,
         clock=now,
     )
 
 
-def _hand_driven(ground: Ground, leases: LeaseKeeper) -> HandDriven:
+def _hand_driven(ground: Ground, store: ExecutionStore) -> HandDriven:
+    leases = open_leases(ground, store)
     return HandDriven(
-        store=ground.store,
+        store=store,
         owner=ground.name,
         lease=ground.settings.lease,
         hold=leases.hold,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from crewserve.bootstrap.duties import begin, keep
-from crewserve.bootstrap.ground import Ground, now
-from crewserve.bootstrap.supervision import Intake, open_host, open_leases, supervise
+from crewserve.bootstrap.ground import WritingGround, now
+from crewserve.bootstrap.supervision import Intake, open_host, open_leases, open_reaper, supervise
 from crewserve.engines.celery import Broker
 from crewserve.engines.consumer import Consumer
 from crewserve.engines.publisher import Publisher
@@ -15,11 +15,11 @@ from crewserve.worker.deliveries import Deliveries
 from crewserve.worker.sweeper import Sweeper
 
 
-def broker_of(ground: Ground, url: str) -> Broker:
+def broker_of(ground: WritingGround, url: str) -> Broker:
     return Broker(url, ground.settings.redis_visibility)
 
 
-def open_publisher(ground: Ground, broker: Broker) -> Announce:
+def open_publisher(ground: WritingGround, broker: Broker) -> Announce:
     """Announces to workers; what gets lost is announced again."""
     publisher = Publisher(broker, now)
     sweeper = Sweeper(ground.store, publisher.announce, now)
@@ -35,7 +35,9 @@ def open_publisher(ground: Ground, broker: Broker) -> Announce:
     return publisher.announce
 
 
-async def work_on_deliveries(ground: Ground, url: str, on_drained: Callable[[], None]) -> None:
+async def work_on_deliveries(
+    ground: WritingGround, url: str, on_drained: Callable[[], None]
+) -> None:
     """Until the stack ends: then nothing more is taken, and what runs may end."""
     wake, ready = asyncio.Event(), asyncio.Event()
     broker, deliveries = broker_of(ground, url), Deliveries(wake, now)
@@ -46,7 +48,8 @@ async def work_on_deliveries(ground: Ground, url: str, on_drained: Callable[[], 
         ready.set()
 
     host = await open_host(ground, on_room)
-    leases = await open_leases(ground, announce, host.live_until)
+    await open_reaper(ground, announce)
+    leases = open_leases(ground, ground.store, host.live_until)
     consumer = Consumer(
         broker=broker,
         queues=[ground.catalog.specs[flow].control.queue_of(flow) for flow in ground.flows],

@@ -13,10 +13,11 @@ from uuid_utils.compat import uuid7
 from crewserve.application.catalog import FlowCatalog
 from crewserve.bootstrap.duties import keep
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
-from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports, WorkerRegistry
+from crewserve.ports import ExecutionStore, FlowReports, WorkerRegistry
 from crewserve.settings import Settings
 from crewserve.storage.database import Database, open_database
 from crewserve.storage.flow_reports import SqlFlowReports
+from crewserve.storage.sql_reader import SqlReader
 from crewserve.storage.sql_store import SqlStore
 from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
@@ -34,11 +35,8 @@ class Ground:
     catalog: FlowCatalog
     stack: AsyncExitStack
     name: WorkerName
-    store: ExecutionStore
-    reader: ExecutionReader
-    reports: FlowReports
-    workers: WorkerRegistry
-    timer: Timer
+    database: Database
+    reader: SqlReader
 
     @property
     def flows(self) -> Collection[FlowName]:
@@ -59,29 +57,52 @@ class Ground:
         return folder(self.settings, name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritingGround(Ground):
+    """Of a process that writes to the database itself."""
+
+    store: ExecutionStore
+    reports: FlowReports
+    workers: WorkerRegistry
+    timer: Timer
+
+
 async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog) -> Ground:
-    """Open the storage, up to date."""
+    """Open the storage, up to date, to be read."""
     _check_queues(settings, catalog)
     database = _database(settings)
     stack.callback(database.close)
     await asyncio.to_thread(database.migrate)
-    writer, reader = Writer(database.writing), database.reader()
+    reader = database.reader()
     stack.callback(reader.close)
-    writer.start()
-    stack.callback(writer.close)
-    dialect = database.writing.dialect
-    store = SqlStore(writer, dialect)
-    timer = Timer(store, now)
-    keep(stack, "timer", timer.keep())
     return Ground(
         settings=settings,
         catalog=catalog,
         stack=stack,
         name=new_name(),
-        store=store,
+        database=database,
         reader=reader,
-        reports=SqlFlowReports(writer, reader, dialect),
-        workers=SqlWorkers(writer, reader, dialect),
+    )
+
+
+def open_writer(ground: Ground) -> WritingGround:
+    """Open the storage to be written as well."""
+    writer, dialect = Writer(ground.database.writing), ground.database.writing.dialect
+    writer.start()
+    ground.stack.callback(writer.close)
+    store = SqlStore(writer, dialect)
+    timer = Timer(store, now)
+    keep(ground.stack, "timer", timer.keep())
+    return WritingGround(
+        settings=ground.settings,
+        catalog=ground.catalog,
+        stack=ground.stack,
+        name=ground.name,
+        database=ground.database,
+        reader=ground.reader,
+        store=store,
+        reports=SqlFlowReports(writer, ground.reader, dialect),
+        workers=SqlWorkers(writer, ground.reader, dialect),
         timer=timer,
     )
 

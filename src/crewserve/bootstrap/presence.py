@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from crewserve.bootstrap.duties import keep
-from crewserve.bootstrap.ground import Ground, now
+from crewserve.bootstrap.ground import WritingGround, now
 from crewserve.crew.host import ForkingHost
 from crewserve.crew.processes import resident_bytes
 from crewserve.domain.worker import Worker
@@ -17,13 +17,13 @@ from crewserve.worker.identity import is_gone
 from crewserve.worker.roll_call import RollCall
 
 
-def call_roll(ground: Ground) -> None:
+def call_roll(ground: WritingGround) -> None:
     """For whoever lists workers, or is one."""
     keep(ground.stack, "roll call", RollCall(ground.workers, is_gone, now).keep())
 
 
 def be_seen(
-    ground: Ground,
+    ground: WritingGround,
     host: ForkingHost,
     engine: Literal["local", "celery"],
     on_drain: Callable[[bool], None],

@@ -5,13 +5,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crewserve.application.flow_reports import FlowReporting
 from crewserve.bootstrap.duties import begin, keep
-from crewserve.bootstrap.ground import Ground, now
+from crewserve.bootstrap.ground import Ground, WritingGround, now
 from crewserve.bootstrap.presence import be_seen, call_roll
 from crewserve.crew.embedded_model import EmbeddedModel
 from crewserve.crew.environment import template_environment
@@ -19,8 +19,10 @@ from crewserve.crew.generation import Lifespan
 from crewserve.crew.host import ForkingHost, HostPlan
 from crewserve.crew.processes import OWNER, kill_strays
 from crewserve.domain.execution import Execution
+from crewserve.domain.flow import FlowDescription
+from crewserve.domain.ids import FlowName
 from crewserve.engines.local import LocalEngine
-from crewserve.ports import Announce, AnnounceDrain
+from crewserve.ports import Announce, Described, ExecutionStore, Work
 from crewserve.settings import environment, export
 from crewserve.worker import processors
 from crewserve.worker.deliveries import Deliveries
@@ -34,14 +36,8 @@ from crewserve.worker.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LocalWork:
-    """What others in the process need to know of it."""
-
-    host: ForkingHost
-    leases: LeaseKeeper
-    announce: Announce
-    announce_drain: AnnounceDrain
+def ignore(_: object) -> None:
+    """For those who need not be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +47,33 @@ class Intake:
     wake: asyncio.Event
     announce: Announce
     deliveries: Deliveries | None = None
-    on_drain: Callable[[bool], None] = lambda _: None
+    on_drain: Callable[[bool], None] = ignore
     """Called when a drain was requested, or taken back."""
     on_drained: Callable[[], None] = lambda: None
     """Called when nothing runs any more; perhaps again and again."""
 
 
-async def work_on_claims(ground: Ground, on_drained: Callable[[], None]) -> LocalWork:
+async def work_on_claims(
+    ground: WritingGround,
+    on_drained: Callable[[], None] = lambda: None,
+    on_described: Described = ignore,
+) -> Work:
     """The database is the queue, and several hosts may share it."""
     wake = asyncio.Event()
     announce, loop = LocalEngine(wake).announce, asyncio.get_running_loop()
     ground.store.on_let_in(lambda let_in: _in_loop(loop, announce, let_in))
-    host = await open_host(ground, wake.set)
-    leases = await open_leases(ground, announce, host.live_until)
+    host = await open_host(ground, wake.set, on_described)
+    await open_reaper(ground, announce)
+    leases = open_leases(ground, ground.store, host.live_until)
     intake = Intake(wake=wake, announce=announce, on_drained=on_drained)
     heartbeat = supervise(ground, host, leases, intake)
-    return LocalWork(host, leases, announce, heartbeat.look)
+    return Work(
+        checks=host,
+        announce=announce,
+        announce_cancel=leases.look,
+        announce_drain=heartbeat.look,
+        expect=ground.timer.expect,
+    )
 
 
 def _in_loop(
@@ -75,9 +82,16 @@ def _in_loop(
     loop.call_soon_threadsafe(announce, let_in)
 
 
-async def open_host(ground: Ground, on_room: Callable[[], None]) -> ForkingHost:
+async def open_host(
+    ground: WritingGround, on_room: Callable[[], None], on_described: Described = ignore
+) -> ForkingHost:
     """The template process and its children."""
     reporting = FlowReporting(ground.catalog, ground.reports, ground.name, now)
+
+    def describe(descriptions: Mapping[FlowName, FlowDescription]) -> None:
+        reporting.describe(descriptions)
+        on_described(descriptions)
+
     keep(ground.stack, "flow reports", reporting.keep())
     storage = ground.folder("storage")
     marks = {OWNER: ground.name, **await open_model(ground)}
@@ -94,7 +108,7 @@ async def open_host(ground: Ground, on_room: Callable[[], None]) -> ForkingHost:
             growth_bytes=ground.settings.recycle_growth_bytes,
         ),
     )
-    host = ForkingHost(plan, on_room, reporting.describe)
+    host = ForkingHost(plan, on_room, describe)
     ground.stack.push_async_callback(host.close)
     await host.start()
     return host
@@ -116,25 +130,42 @@ async def open_model(ground: Ground) -> Mapping[str, str]:
     ground.stack.push_async_callback(model.close)
     variables = await model.open()
     log.info("Flows use the embedded model; set GEMINI_API_KEY or MODEL for a better one")
-    if "crewai" in sys.modules:  # a hand-written router runs flows in this process
+    if _runs_flows_itself():
         export(variables)
     return variables
 
 
-async def open_leases(
-    ground: Ground, announce: Announce, live_until: Callable[[float], None] = lambda _: None
-) -> LeaseKeeper:
-    """Renews what is held here; what nobody holds any more is ended or announced."""
+async def open_model_for_hand_driven(ground: Ground) -> None:
+    """In a process without a template."""
+    if _runs_flows_itself():
+        await open_model(ground)
+
+
+def _runs_flows_itself() -> bool:
+    """Whether there is a hand-written router: nothing else imports CrewAI here."""
+    return "crewai" in sys.modules
+
+
+async def open_reaper(ground: WritingGround, announce: Announce) -> None:
+    """What nobody holds any more is ended or announced."""
     reaper = Reaper(ground.store, ground.reader, is_gone, kill_strays, announce, now)
     await reaper.reap()
-    leases = LeaseKeeper(ground.store, ground.name, ground.settings.lease, live_until, now)
-    keep(ground.stack, "leases", leases.keep())
     keep(ground.stack, "reaper", reaper.keep())
     call_roll(ground)
+
+
+def open_leases(
+    ground: Ground, store: ExecutionStore, live_until: Callable[[float], None] = ignore
+) -> LeaseKeeper:
+    """Renews what is held here."""
+    leases = LeaseKeeper(store, ground.name, ground.settings.lease, live_until, now)
+    keep(ground.stack, "leases", leases.keep())
     return leases
 
 
-def supervise(ground: Ground, host: ForkingHost, leases: LeaseKeeper, intake: Intake) -> Heartbeat:
+def supervise(
+    ground: WritingGround, host: ForkingHost, leases: LeaseKeeper, intake: Intake
+) -> Heartbeat:
     """Claim and run until the stack ends; then drain."""
     supervisor = _supervisor(ground, host, leases, intake)
 
@@ -148,7 +179,10 @@ def supervise(ground: Ground, host: ForkingHost, leases: LeaseKeeper, intake: In
     heartbeat = be_seen(ground, host, "celery" if intake.deliveries else "local", on_drain)
     _listen(ground, intake.wake.set, leases, heartbeat)
     supervising = begin("supervisor", supervisor.keep())
-    ground.stack.push_async_callback(_drained, supervisor, supervising)
+    # One of several processes may get SIGTERM twice for one stop: see `cli/workers.py`.
+    is_alone = ground.settings.api_workers == 1
+    hurrying = {signal.SIGINT, signal.SIGTERM} if is_alone else {signal.SIGINT}
+    ground.stack.push_async_callback(_drained, supervisor, supervising, hurrying)
     ground.stack.callback(heartbeat.retire)
     return heartbeat
 
@@ -165,7 +199,7 @@ def _listen(
 
 
 def _supervisor(
-    ground: Ground, host: ForkingHost, leases: LeaseKeeper, intake: Intake
+    ground: WritingGround, host: ForkingHost, leases: LeaseKeeper, intake: Intake
 ) -> Supervisor:
     return Supervisor(
         name=ground.name,
@@ -189,10 +223,12 @@ def _supervisor(
     )
 
 
-async def _drained(supervisor: Supervisor, supervising: "asyncio.Task[None]") -> None:
+async def _drained(
+    supervisor: Supervisor, supervising: "asyncio.Task[None]", hurrying: Collection[signal.Signals]
+) -> None:
     """Let it finish what runs; a second signal ends the wait."""
     loop = asyncio.get_running_loop()
     supervisor.stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in hurrying:
         loop.add_signal_handler(number, supervisor.hurry)
     await asyncio.wait([supervising])

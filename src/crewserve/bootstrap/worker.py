@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 from crewserve.application.catalog import FlowCatalog
-from crewserve.bootstrap.ground import lay_ground
+from crewserve.bootstrap.ground import lay_ground, open_writer
 from crewserve.bootstrap.supervision import work_on_claims
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, WorkerName
@@ -32,7 +32,7 @@ async def _work(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        ground = await lay_ground(stack, settings, catalog)
+        ground = open_writer(await lay_ground(stack, settings, catalog))
         if url := ground.broker_url:
             from crewserve.bootstrap.brokered import work_on_deliveries  # noqa: PLC0415  # extra
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from crewserve.cli.server import CannotStart
+from crewserve.cli.errors import CannotStart
 from crewserve.domain.ids import name_of
 
 HINT = "crewserve serve path/to/main.py:FlowClass, or package.module:FlowClass"

@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from crewserve.cli import discovery
-from crewserve.cli.server import CannotStart, add_server_arguments, fail, read_settings, serve
+from crewserve.cli.errors import CannotStart
+from crewserve.cli.server import add_server_arguments, fail, read_settings, serve
 from crewserve.cli.worker import add_worker_arguments, work
 
 

@@ -8,13 +8,15 @@ import socket
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import ChangeReload
 
 from crewserve.bootstrap import prepare_storage
+from crewserve.cli.errors import CannotStart
+from crewserve.cli.workers import WorkerConfig, run_workers
 from crewserve.observability.logging import configure_logging
 from crewserve.settings import Settings
 from crewserve.storage.database import DatabaseUnusable
@@ -24,18 +26,13 @@ GRACE_SECONDS: Final = 5
 """What open requests get to come to their end when the server stops."""
 
 
-class CannotStart(Exception):
-    """Its text is one line; the hint, if any, is the second argument."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--host`, `--port` and `--reload`."""
+    """`--host`, `--port`, `--workers` and `--reload`."""
     parser.add_argument("--host", help="address to listen on (API_HOST, 127.0.0.1)")
     parser.add_argument("--port", type=_port, help="TCP port, 0 for any (API_PORT, 8000)")
+    parser.add_argument(
+        "--workers", type=int, help="processes that answer requests (CREWSERVE_API_WORKERS, 1)"
+    )
     parser.add_argument("--reload", action="store_true", help="restart when a source file changes")
 
 
@@ -49,7 +46,11 @@ def _port(text: str) -> int:
 def read_settings(arguments: argparse.Namespace) -> Settings:
     """The environment's settings, with what the command line says. Raises: CannotStart."""
     said = vars(arguments)
-    given = {"api_host": said.get("host"), "api_port": said.get("port")}
+    given = {
+        "api_host": said.get("host"),
+        "api_port": said.get("port"),
+        "api_workers": said.get("workers"),
+    }
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -62,6 +63,8 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 
 def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: bool) -> None:
     """Run *app*, given as ``module:attribute``, until a signal. Raises: CannotStart."""
+    if reload and settings.api_workers > 1:
+        raise CannotStart("--reload needs a single process", "add --workers 1, or leave it out")
     configure_logging()
     listener = _listen(settings.api_host, settings.api_port)
     prepare(settings)
@@ -69,22 +72,35 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
         settings = settings.model_copy(update={"drain_seconds": 0.0})  # changes take effect at once
     settings.pass_on()
     allow_many_files()
-    config = uvicorn.Config(
-        app,
-        reload=reload,
-        reload_dirs=list(reload_dirs) if reload else None,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    options = _options(app, settings)
     print(f"crewserve: {_url(listener)}  (documentation: {_url(listener)}/docs)", flush=True)
-    server = uvicorn.Server(config)
     if reload:
-        listener.set_inheritable(True)
-        ChangeReload(config, target=server.run, sockets=[listener]).run()
-        return
+        _reload(uvicorn.Config(**options, reload=True, reload_dirs=list(reload_dirs)), listener)
+    elif settings.api_workers > 1:
+        run_workers(WorkerConfig(**options), listener)
+    else:
+        _run(uvicorn.Config(**options), listener)
+
+
+def _options(app: str, settings: Settings) -> dict[str, Any]:
+    return {
+        "app": app,
+        "workers": settings.api_workers,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
+
+
+def _reload(config: uvicorn.Config, listener: socket.socket) -> None:
+    listener.set_inheritable(True)
+    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+
+
+def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     _load_without_collecting(config)
+    server = uvicorn.Server(config)
     server.run(sockets=[listener])
     if not server.started:
         raise CannotStart("The server could not start; its log above says why")

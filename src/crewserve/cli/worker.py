@@ -8,7 +8,8 @@ from pathlib import Path
 
 from crewserve.bootstrap import run_worker
 from crewserve.cli import discovery
-from crewserve.cli.server import CannotStart, allow_many_files, prepare, read_settings
+from crewserve.cli.errors import CannotStart
+from crewserve.cli.server import allow_many_files, prepare, read_settings
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.http.app import FlowsApi

@@ -209,7 +209,12 @@ class QueueFull(CrewserveError):
             f"{most} executions wait in the queue {queue!r}, which is as many as may; this one "
             f"would be number {most + 1}. Send it again later"
         )
-        self.position = most + 1
+        self.most = most
+
+    @property
+    def position(self) -> int:
+        """Where it would have been in the queue."""
+        return self.most + 1
 
 
 class QueueNotFound(CrewserveError):

@@ -51,13 +51,34 @@ _WITH_RUNNING = select(workers, func.coalesce(_HELD.c.running, 0).label("running
 )
 
 
-class SqlWorkers:
+class ReadWorkers:
+    """The reading side of `WorkerRegistry`."""
+
+    def __init__(self, reader: SqlReader, dialect: Dialect) -> None:
+        self._reader = reader
+        self._dialect = dialect
+
+    async def present(self) -> Collection[WorkerName]:
+        found = await self._reader.rows(select(workers.c.name).where(_IS_PRESENT))
+        return [WorkerName(row.name) for row in found]
+
+    async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
+        rows = await self._reader.rows(page_statement(query, self._dialect))
+        return [_to_worker(row) for row in rows]
+
+    async def worker(self, name: WorkerName) -> Worker:
+        rows = await self._reader.rows(_WITH_RUNNING.where(workers.c.name == name))
+        if not rows:
+            raise WorkerNotFound(name)
+        return _to_worker(rows[0])
+
+
+class SqlWorkers(ReadWorkers):
     """`WorkerRegistry` on whatever database *writer* writes to and *reader* reads."""
 
     def __init__(self, writer: Writer, reader: SqlReader, dialect: Dialect) -> None:
+        super().__init__(reader, dialect)
         self._writer = writer
-        self._reader = reader
-        self._dialect = dialect
         statement = dialect_insert(dialect, workers)
         self._beat = statement.on_conflict_do_update(
             index_elements=[workers.c.name],
@@ -113,20 +134,6 @@ class SqlWorkers:
                 connection.execute(statement)
 
         return self._writer.submit(run)
-
-    async def present(self) -> Collection[WorkerName]:
-        found = await self._reader.rows(select(workers.c.name).where(_IS_PRESENT))
-        return [WorkerName(row.name) for row in found]
-
-    async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
-        rows = await self._reader.rows(page_statement(query, self._dialect))
-        return [_to_worker(row) for row in rows]
-
-    async def worker(self, name: WorkerName) -> Worker:
-        rows = await self._reader.rows(_WITH_RUNNING.where(workers.c.name == name))
-        if not rows:
-            raise WorkerNotFound(name)
-        return _to_worker(rows[0])
 
 
 def page_statement(query: WorkerQuery, dialect: Dialect) -> "Select[Any]":

@@ -1,0 +1,1 @@
+"""Several processes on one host: one leads, the others have it do what only one may."""
