@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from crewserve.domain.errors import FieldError
+from crewserve.domain.event_log import ALL, Entry, Wanted
 from crewserve.domain.execution import (
     Cancel,
     Event,
@@ -220,6 +221,25 @@ class ExecutionReader(Protocol):
 
     async def owners(self) -> Collection[WorkerName]:
         """Everybody who holds a lease, expired or not."""
+        ...
+
+
+class EventLog(Protocol):
+    """What happened in each execution. The store itself writes what it does to an execution."""
+
+    def append(self, held: Held, entries: Sequence[Entry], *, again: bool = False) -> Future[int]:
+        """Number them on from the last one; answers with the number of the last of them.
+
+        With *again*, those whose id is in the log are left out: the answer to a write was lost.
+
+        Raises: StaleExecution, when that attempt does not run.
+        """
+        ...
+
+    async def events(
+        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
+    ) -> Sequence[Entry]:
+        """The first of *wanted* after that number, in order; none for an unknown id."""
         ...
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crewserve.storage.database import Database, open_database
+from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
 from crewserve.storage.memory import MemoryStore
 from crewserve.storage.sql_reader import SqliteReader, SqlReader
@@ -23,18 +24,20 @@ class TestMemoryStore(StoreContract):
         return MemoryStore()
 
 
-class AllOnSqlite(SqlStore, SqliteReader, SqlFlowReports, SqlWorkers):
+class AllOnSqlite(SqlStore, SqliteReader, SqlEventLog, SqlFlowReports, SqlWorkers):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqliteReader.__init__(self, database.reading)
         SqlStore.__init__(self, writer, database.writing.dialect)
+        SqlEventLog.__init__(self, writer, self, database.writing.dialect)
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
         SqlWorkers.__init__(self, writer, self, database.writing.dialect)
 
 
-class AllOnPostgres(SqlStore, SqlReader, SqlFlowReports, SqlWorkers):
+class AllOnPostgres(SqlStore, SqlReader, SqlEventLog, SqlFlowReports, SqlWorkers):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqlReader.__init__(self, database.reading)
         SqlStore.__init__(self, writer, database.writing.dialect)
+        SqlEventLog.__init__(self, writer, self, database.writing.dialect)
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
         SqlWorkers.__init__(self, writer, self, database.writing.dialect)
 

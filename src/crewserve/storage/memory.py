@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import TypeVar
 
+from crewserve.domain import lifecycle
 from crewserve.domain.attempts import ended_attempt, lease_lost_reason
 from crewserve.domain.errors import (
     CrewserveError,
@@ -16,6 +17,7 @@ from crewserve.domain.errors import (
     StaleExecution,
     StepNotRecorded,
 )
+from crewserve.domain.event_log import ALL, Entry, Wanted
 from crewserve.domain.execution import (
     Cancel,
     Claimed,
@@ -55,6 +57,7 @@ class MemoryStore(MemoryWorkers):
         self._rows: dict[ExecutionId, Execution] = {}
         self._steps: dict[ExecutionId, dict[int, tuple[int, Step]]] = {}
         self._attempts: dict[Held, Attempt] = {}
+        self._entries: dict[ExecutionId, list[Entry]] = {}
         self._keys: dict[tuple[str, str], KeyedStart] = {}
         self._dispatches: dict[ExecutionId, tuple[int, datetime]] = {}
         self._reports: dict[FlowName, FlowReport] = {}
@@ -130,6 +133,30 @@ class MemoryStore(MemoryWorkers):
             self._steps[held.id] = {**kept, step.position: (held.fence, step)}
 
         return self._transaction(run)
+
+    def append(self, held: Held, entries: Sequence[Entry], *, again: bool = False) -> Future[int]:
+        def run() -> int:
+            row = self._rows.get(held.id)
+            if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
+                raise StaleExecution(held.id)
+            _check(*(entry.data for entry in entries))
+            known = {entry.id for entry in self._entries[held.id]} if again else ()
+            new = [entry for entry in entries if entry.id is None or entry.id not in known]
+            self._log(held.id, *new)
+            return len(self._entries[held.id])
+
+        return self._transaction(run)
+
+    async def events(
+        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
+    ) -> Sequence[Entry]:
+        found = self._entries.get(execution_id, [])[after:]
+        return [entry for entry in found if wanted.includes(entry)][:limit]
+
+    def _log(self, execution_id: ExecutionId, *entries: Entry) -> None:
+        written = self._entries.setdefault(execution_id, [])
+        for entry in entries:
+            written.append(replace(entry, sequence=len(written) + 1))
 
     def claim(
         self,
@@ -228,6 +255,7 @@ class MemoryStore(MemoryWorkers):
             self._lanes.forget(execution_id)
             self._let_in += self._lanes.admit(row)
             self._steps.pop(execution_id, None)
+            self._entries.pop(execution_id, None)
             self._dispatches.pop(execution_id, None)
             for held in [held for held in self._attempts if held.id == execution_id]:
                 del self._attempts[held]
@@ -320,6 +348,7 @@ class MemoryStore(MemoryWorkers):
         self._rows[row.id] = row
         self._lanes.join(row, standing(row, row.created_at))
         self._steps[row.id] = {step.position: (0, step) for step in steps}
+        self._log(row.id, lifecycle.accepted(row))
 
     def _take(self, key: IdempotencyKey, execution: Execution) -> None:
         since = execution.created_at - KEPT
@@ -347,6 +376,8 @@ class MemoryStore(MemoryWorkers):
         self._lanes.stand(after, standing(after, now))
         if after.turn.max_running is not None and after.status is not Status.RUNNING:
             self._let_in += self._lanes.admit(after)
+        if entry := lifecycle.changed(before, event, after, now):
+            self._log(after.id, entry)
         return after
 
     def _transaction(self, run: Callable[[], T]) -> Future[T]:

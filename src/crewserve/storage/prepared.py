@@ -44,3 +44,7 @@ class Prepared:
     def run(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
         """Execute it on *connection*."""
         return connection.exec_driver_sql(self.sql, self.bound(values))
+
+    def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute it for each of *rows*, in their order, and ask for no result."""
+        connection.exec_driver_sql(self.sql, [self.bound(row) for row in rows])

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, func, inspect, select, text
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration. Kept here so that a start with nothing to do needs no Alembic."""
 
 _LOCK: Final = int.from_bytes(b"crewserv")

@@ -1,12 +1,14 @@
 """The writing side on a SQL database."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Dialect, Row
 
+from crewserve.domain import lifecycle
 from crewserve.domain.attempts import ended_attempt, lease_lost_reason
 from crewserve.domain.errors import (
     CrewserveError,
@@ -31,6 +33,7 @@ from crewserve.domain.status import Status
 from crewserve.domain.step import Step
 from crewserve.ports import Held, LetIn
 from crewserve.storage import statements
+from crewserve.storage.entries import EntryWriter
 from crewserve.storage.keys import KeyWriter
 from crewserve.storage.lanes import NEXT_DUE, Lanes, lane_of
 from crewserve.storage.mapping import (
@@ -51,13 +54,21 @@ from crewserve.storage.writer import T, Writer
 class SqlStore:
     """`ExecutionStore` on whatever database *writer* writes to."""
 
-    def __init__(self, writer: Writer, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        dialect: Dialect,
+        tell: Callable[[ExecutionId], None] = lambda _: None,
+    ) -> None:
+        """*tell* is called after each commit, in the writer's thread, with what was changed."""
         self._writer = writer
+        self._tell = tell
         changing = [name for name in RECORDED if name not in FIXED]
         begun = ["execution", "fence", "number", "worker", "started_at"]
         self._announce: LetIn = lambda _: None
         self._keys = KeyWriter(dialect)
         self._lanes = Lanes(dialect)
+        self._entries = EntryWriter(dialect)
         self._insert = Prepared(statements.add(dialect), dialect, RECORDED)
         self._update = Prepared(statements.replace(dialect), dialect, changing)
         self._begin_attempt = Prepared(statements.BEGIN_ATTEMPT, dialect, begun)
@@ -93,6 +104,7 @@ class SqlStore:
             self._insert.run(connection, row)
             for step in recorded:
                 self._add_step.run(connection, step)
+            self._entries.write(connection, [(execution.id, lifecycle.accepted(execution))])
             return self._join(connection, execution, control, let_in) if is_limited else ()
 
         return self._submit(run)
@@ -117,7 +129,7 @@ class SqlStore:
     def _submit(
         self, run: "Callable[[Connection, list[Execution]], T | CrewserveError]"
     ) -> "Future[T]":
-        """*run* notes whom it let in; they are announced after the commit."""
+        """*run* notes whom it let in. They are announced after the commit, and its changes told."""
         let_in: list[Execution] = []
 
         def anew(connection: Connection) -> "T | CrewserveError":
@@ -125,8 +137,12 @@ class SqlStore:
             return run(connection, let_in)
 
         def announce(written: "Future[T]") -> None:
-            if let_in and not written.exception():
+            if written.exception():
+                return
+            if let_in:
                 self._announce(let_in)
+            for changed in _ids_in(written.result()):
+                self._tell(changed)
 
         future = self._writer.submit(anew)
         future.add_done_callback(announce)
@@ -171,6 +187,8 @@ class SqlStore:
             values = {"key": before.id, "held_fence": before.fence, "ended": now}
             values |= {"how": ended.outcome, "why": ended.code, "said": ended.error}
             self._end_attempt.run(connection, values)
+        if entry := lifecycle.changed(before, event, after, now):
+            self._entries.write(connection, [(after.id, entry)])
         self._free_place(connection, after, let_in)
         return after
 
@@ -201,14 +219,16 @@ class SqlStore:
         if only is not None:
             values["only"] = list(only)
 
-        def run(connection: Connection) -> list[Execution]:
+        def run(connection: Connection, _: list[Execution]) -> list[Execution]:
             rows = connection.execute(statement, values).all()
             claimed = [to_execution(row) for row in sorted(rows, key=_in_line)]
             for execution in claimed:
                 self._begin_attempt.run(connection, to_attempt_row(execution))
+            started = [(one.id, lifecycle.attempt_started(one, now)) for one in claimed]
+            self._entries.write(connection, started)
             return claimed
 
-        return self._writer.submit(run)
+        return self._submit(run)
 
     def hand_back(
         self, owner: WorkerName, *, but: Collection[Held], now: datetime
@@ -302,6 +322,15 @@ class SqlStore:
             return is_more
 
         return self._submit(run)
+
+
+def _ids_in(changed: object) -> Iterator[ExecutionId]:
+    """Of executions, or of what already is one."""
+    for one in changed if isinstance(changed, Sequence) else [changed]:
+        if isinstance(one, Execution):
+            yield one.id
+        elif isinstance(one, UUID):
+            yield ExecutionId(one)
 
 
 def _in_line(row: Row[Any]) -> tuple[int, int, ExecutionId]:

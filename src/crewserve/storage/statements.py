@@ -37,6 +37,7 @@ from crewserve.storage.upsert import dialect_insert, replacing, replacing_insert
 
 READY_CHANNEL: Final = "crewserve_ready"
 CANCEL_CHANNEL: Final = "crewserve_cancel"
+EVENTS_CHANNEL: Final = "crewserve_events"
 
 GET = select(executions).where(executions.c.id == bindparam("key")).with_for_update()
 

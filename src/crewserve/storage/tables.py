@@ -164,6 +164,21 @@ steps: Final = Table(
     Column("ended_at", UtcDateTime, nullable=False),
 )
 
+events: Final = Table(
+    "events",
+    metadata,
+    Column("execution", Uuid, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("type", Text, nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("step", Text),
+    Column("id", Text),
+    Column("parent", Text),
+    Column("data", JsonValue, nullable=False),
+    sqlite_with_rowid=False,  # an execution's entries lie together, in order
+)
+
 idempotency_keys: Final = Table(
     "idempotency_keys",
     metadata,

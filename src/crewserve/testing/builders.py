@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
+from crewserve.domain.event_log import Channel, Entry
 from crewserve.domain.execution import Cancel, Execution
 from crewserve.domain.flow_control import Turn
 from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
@@ -60,6 +61,12 @@ def a_step(position: int = 1, **changes: Any) -> Step:
         "ended_at": NOW,
     }
     return Step(**{**fields, **changes})
+
+
+def an_entry(type_: str = "flow_started", **changes: Any) -> Entry:
+    """Something that happened in a flow; *changes* replace single fields."""
+    fields: dict[str, Any] = {"type": type_, "channel": Channel.FLOW, "at": NOW}
+    return Entry(**{**fields, **changes})
 
 
 def a_cancel(grace: float = 5.0) -> Cancel:

@@ -31,6 +31,7 @@ from crewserve.ports import (
 )
 from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execution
 from crewserve.testing.dispatching import DispatchContract, FlowReportsContract
+from crewserve.testing.event_logs import EventLogContract
 from crewserve.testing.idempotency import IdempotencyContract
 from crewserve.testing.lines import LinesContract
 from crewserve.testing.reading import ReadingContract
@@ -365,6 +366,7 @@ class StoreContract(
     LeaseContract,
     ReadingContract,
     HistoryContract,
+    EventLogContract,
     IdempotencyContract,
     RefusalContract,
     DispatchContract,

@@ -8,7 +8,14 @@ from typing import Any, Protocol, TypeVar
 
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import FlowName, WorkerName
-from crewserve.ports import ExecutionReader, ExecutionStore, FlowReports, Held, WorkerRegistry
+from crewserve.ports import (
+    EventLog,
+    ExecutionReader,
+    ExecutionStore,
+    FlowReports,
+    Held,
+    WorkerRegistry,
+)
 from crewserve.testing.builders import NOW, an_execution
 
 T = TypeVar("T")
@@ -21,7 +28,7 @@ LEASE = timedelta(seconds=30)
 LATER = NOW + LEASE + timedelta(seconds=1)
 
 
-class Store(ExecutionStore, ExecutionReader, FlowReports, WorkerRegistry, Protocol):
+class Store(ExecutionStore, ExecutionReader, EventLog, FlowReports, WorkerRegistry, Protocol):
     """All sides of one database."""
 
 

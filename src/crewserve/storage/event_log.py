@@ -1,0 +1,90 @@
+"""The event log on a SQL database."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Row, Select, bindparam, func, select
+
+from crewserve.domain.errors import StaleExecution
+from crewserve.domain.event_log import ALL, Channel, Entry, Wanted
+from crewserve.domain.ids import ExecutionId
+from crewserve.domain.status import Status
+from crewserve.ports import Held
+from crewserve.storage.entries import EntryWriter
+from crewserve.storage.prepared import Prepared
+from crewserve.storage.sql_reader import SqlReader
+from crewserve.storage.tables import events, executions
+from crewserve.storage.writer import Writer
+
+_HELD = (
+    select(executions.c.id)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.fence == bindparam("fence"),
+        executions.c.status == Status.RUNNING,
+    )
+    .with_for_update(read=True)  # or two might give out the same number
+)
+_LAST = select(func.coalesce(func.max(events.c.sequence), 0)).where(
+    events.c.execution == bindparam("execution")
+)
+
+
+class SqlEventLog:
+    """`EventLog` on whatever database *writer* writes to and *reader* reads."""
+
+    def __init__(self, writer: Writer, reader: SqlReader, dialect: Dialect) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._entries = EntryWriter(dialect)
+        self._held = Prepared(_HELD, dialect)
+        self._last = Prepared(_LAST, dialect)
+
+    def append(self, held: Held, entries: Sequence[Entry], *, again: bool = False) -> Future[int]:
+        def run(connection: Connection) -> int:
+            if self._held.run(connection, {"id": held.id, "fence": held.fence}).first() is None:
+                raise StaleExecution(held.id)
+            new = _missing(connection, held.id, entries) if again else entries
+            self._entries.write(connection, ((held.id, entry) for entry in new))
+            last: int = self._last.run(connection, {"execution": held.id}).scalar_one()
+            return last
+
+        return self._writer.submit(run)
+
+    async def events(
+        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
+    ) -> Sequence[Entry]:
+        statement = events_statement(execution_id, after, limit, wanted)
+        return [_to_entry(row) for row in await self._reader.rows(statement)]
+
+
+def events_statement(
+    execution_id: ExecutionId, after: int, limit: int, wanted: Wanted
+) -> Select[Any]:
+    """Keyset: the primary key is the order."""
+    statement = (
+        select(events)
+        .where(events.c.execution == execution_id, events.c.sequence > after)
+        .order_by(events.c.sequence)
+        .limit(limit)
+    )
+    if wanted.channels:
+        statement = statement.where(events.c.channel.in_(sorted(wanted.channels)))
+    if wanted.types:
+        statement = statement.where(events.c.type.in_(sorted(wanted.types)))
+    return statement
+
+
+def _missing(
+    connection: Connection, execution_id: ExecutionId, entries: Sequence[Entry]
+) -> Sequence[Entry]:
+    known = select(events.c.id).where(events.c.execution == execution_id, events.c.id.is_not(None))
+    ids = set(connection.execute(known).scalars())
+    return [entry for entry in entries if entry.id not in ids]
+
+
+def _to_entry(row: Row[Any]) -> Entry:
+    fields = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+    del fields["execution"]
+    return Entry(**{**fields, "channel": Channel(row.channel)})
