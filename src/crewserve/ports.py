@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from crewserve.domain.errors import FieldError
-from crewserve.domain.event_log import ALL, Entry, Wanted
+from crewserve.domain.event_log import ALL, Chunk, Entry, Wanted
 from crewserve.domain.execution import (
     Cancel,
     Event,
@@ -269,6 +269,8 @@ class Run:
     """Those that ended in earlier attempts, in order: they do not run again."""
     record: Callable[[Step], Awaitable[None]]
     """Returns when a step that ended is durable. Raises StaleExecution when it never will be."""
+    note: Callable[[Sequence[Entry | Chunk]], Awaitable[None]]
+    """Takes what happened, in order. Returns when there is room for more."""
 
 
 class ChecksInputs(Protocol):

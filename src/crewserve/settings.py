@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     """How long running executions may go on when the server is stopped. What has not ended by then
     goes on elsewhere, or after the next start, from its last finished step."""
 
+    event_content: bool = Field(default=False, alias="CREWSERVE_EVENT_CONTENT")
+    """Whether the event log keeps what people, models and tools say: prompts, answers, arguments,
+    outputs. Without it, it keeps that and when they said something. Results, inputs and states of
+    steps are kept in any case: they are what an execution is."""
+
     max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
     """Larger request bodies are refused."""
 

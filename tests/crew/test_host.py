@@ -21,6 +21,7 @@ async def test_what_only_a_flow_s_state_model_knows_is_not_ready(tmp_path: Path)
         log_file=tmp_path / "log",
         environment={},
         spares=1,
+        with_content=False,
     )
     host = ForkingHost(plan, on_room=lambda: None, on_described=lambda _: None)
     with pytest.raises(NotReady):

@@ -53,3 +53,28 @@ async def test_a_stop_that_comes_before_the_run_begins_is_heard(
     tell(host, {"stop": True})
     assert await asyncio.to_thread(link.next_request, 5) == {"run": "one"}
     await asyncio.wait_for(asyncio.wrap_future(link.begin_run()), 5)
+
+
+async def test_what_happened_is_sent_before_the_step_that_ended(
+    ends: tuple[ParentLink, socket.socket],
+) -> None:
+    link, host = ends
+    link.note({"type": "a"})
+    link.note({"type": "b"})
+    link.record({**a_step(1), "final": True})
+    happened: list[str] = []
+    host.settimeout(5)
+    with host.makefile("rb") as sent:
+        while "events" in (line := json.loads(sent.readline())):
+            happened += [one["type"] for one in line["events"]]
+    assert (happened, line["step"]["position"]) == (["a", "b"], 1)
+
+
+async def test_what_happens_is_sent_without_being_asked(
+    ends: tuple[ParentLink, socket.socket],
+) -> None:
+    link, host = ends
+    link.note({"type": "a"})
+    host.settimeout(5)
+    with host.makefile("rb") as sent:
+        assert json.loads(sent.readline()) == {"events": [{"type": "a"}]}

@@ -211,13 +211,19 @@ class Heard:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     cancels: "asyncio.Queue[ExecutionId]" = field(default_factory=asyncio.Queue)
     requests: "asyncio.Queue[WorkerName]" = field(default_factory=asyncio.Queue)
+    events: "asyncio.Queue[ExecutionId]" = field(default_factory=asyncio.Queue)
 
 
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[Heard]:
     heard = Heard()
     listener = PostgresListener(
-        url, heard.ready.set, heard.cancels.put_nowait, heard.requests.put_nowait
+        url,
+        heard.ready.set,
+        heard.cancels.put_nowait,
+        heard.requests.put_nowait,
+        heard.events.put_nowait,
+        heard.ready.set,
     )
     task = asyncio.create_task(listener.keep())
     try:

@@ -23,6 +23,7 @@ from crewserve.worker import deliveries as delivering
 from crewserve.worker.deliveries import Deliveries
 from crewserve.worker.leases import LeaseKeeper
 from crewserve.worker.supervisor import Supervisor
+from tests.support.recording import recording
 
 LEASE = timedelta(seconds=30)
 ANN = WorkerName("ann:1:0:00")
@@ -81,6 +82,7 @@ async def a_counter(host: FakeHost | None = None) -> AsyncIterator[Counter]:
         lease=LEASE,
         drain=timedelta(),
         clock=clock,
+        record_events=recording(store),
         deliveries=deliveries,
     )
     task = asyncio.create_task(supervisor.keep())

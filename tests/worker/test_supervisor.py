@@ -28,6 +28,7 @@ from crewserve.testing.refusals import with_no_json
 from crewserve.worker import supervisor as supervising
 from crewserve.worker.leases import LeaseKeeper
 from crewserve.worker.supervisor import FEW, Supervisor
+from tests.support.recording import recording
 
 LEASE = timedelta(seconds=30)
 ANN = WorkerName("ann:1:0:00")
@@ -132,6 +133,7 @@ async def a_desk(
         expect=lambda at: None,
         lease=lease,
         clock=clock,
+        record_events=recording(store),
         **settings,
     )
     task = asyncio.create_task(supervisor.keep())

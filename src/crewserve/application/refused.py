@@ -6,6 +6,7 @@ All of it is ASCII, which every database holds.
 from dataclasses import replace
 
 from crewserve.domain.errors import ValueRefused
+from crewserve.domain.event_log import Entry
 from crewserve.domain.execution import Event, Raised, Returned
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.step import Step
@@ -27,6 +28,17 @@ def step_instead(step: Step, refusal: ValueRefused) -> Step:
     """The step without its data: it runs again after a crash."""
     problem = _ascii(f"It cannot be stored: {refusal.reason}")
     return replace(step, name=_ascii(step.name), result=None, state=None, problem=problem)
+
+
+def plain_entry(entry: Entry) -> Entry:
+    """Only names can be refused: data is stored as JSON, which is ASCII."""
+    return replace(
+        entry,
+        type=_ascii(entry.type),
+        step=entry.step and _ascii(entry.step),
+        id=entry.id and _ascii(entry.id),
+        parent=entry.parent and _ascii(entry.parent),
+    )
 
 
 def _plain(failure: Failure) -> Failure:

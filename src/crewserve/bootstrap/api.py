@@ -23,6 +23,8 @@ from crewserve.bootstrap.ground import (
 )
 from crewserve.bootstrap.sharing import Site, share_host
 from crewserve.bootstrap.supervision import (
+    ignore,
+    listen,
     open_leases,
     open_model_for_hand_driven,
     open_reaper,
@@ -98,6 +100,7 @@ async def _hand_to_workers(ground: WritingGround, url: str) -> Work:
     keep(ground.stack, "flow reports", following.keep())
     await open_model_for_hand_driven(ground)
     await open_reaper(ground, announce)
+    listen(ground, lambda: None, ignore)
     checks = Screening(ground.catalog)
     return Work(checks=checks, announce=announce, expect=ground.timer.expect)
 

@@ -4,13 +4,16 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from types import FrameType
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 Duty = Coroutine[Any, Any, None]
+Handler = Callable[[int, FrameType | None], object]
 
 
 def keep(stack: AsyncExitStack, name: str, duty: Duty) -> None:
@@ -38,3 +41,24 @@ def _stop_process_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()):
         log.critical("The %s failed; the process stops", task.get_name(), exc_info=error)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def before_signals(prepare: Callable[[], None]) -> None:
+    """Have *prepare* called by the loop when this process is asked to end, as well as what is now.
+
+    The server waits for open answers before it ends, and some answers wait for it.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        usual = signal.getsignal(number)
+        if callable(usual) and threading.current_thread() is threading.main_thread():
+            signal.signal(number, _both(lambda: loop.call_soon_threadsafe(prepare), usual))
+
+
+def _both(first: Callable[[], object], usual: Handler) -> Handler:
+    def handle(number: int, frame: FrameType | None) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            first()
+        usual(number, frame)
+
+    return handle

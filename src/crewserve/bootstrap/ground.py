@@ -5,17 +5,20 @@ import logging
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from uuid_utils.compat import uuid7
 
 from crewserve.application.catalog import FlowCatalog
+from crewserve.application.live import Live
 from crewserve.bootstrap.duties import keep
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
-from crewserve.ports import ExecutionStore, FlowReports, WorkerRegistry
+from crewserve.ports import EventLog, ExecutionStore, FlowReports, WorkerRegistry
 from crewserve.settings import Settings
 from crewserve.storage.database import Database, open_database
+from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
 from crewserve.storage.sql_reader import SqlReader
 from crewserve.storage.sql_store import SqlStore
@@ -25,6 +28,9 @@ from crewserve.worker.identity import new_name
 from crewserve.worker.timer import Timer
 
 log = logging.getLogger(__name__)
+
+PATIENCE: Final = timedelta(seconds=15)
+"""Readers are told of everything. That they look unasked is only the backstop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,7 @@ class Ground:
     name: WorkerName
     database: Database
     reader: SqlReader
+    live: Live
 
     @property
     def flows(self) -> Collection[FlowName]:
@@ -64,6 +71,7 @@ class WritingGround(Ground):
     store: ExecutionStore
     reports: FlowReports
     workers: WorkerRegistry
+    events: EventLog
     timer: Timer
 
 
@@ -82,6 +90,7 @@ async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCat
         name=new_name(),
         database=database,
         reader=reader,
+        live=Live(PATIENCE),
     )
 
 
@@ -90,7 +99,7 @@ def open_writer(ground: Ground) -> WritingGround:
     writer, dialect = Writer(ground.database.writing), ground.database.writing.dialect
     writer.start()
     ground.stack.callback(writer.close)
-    store = SqlStore(writer, dialect)
+    store = SqlStore(writer, dialect, ground.live.look)
     timer = Timer(store, now)
     keep(ground.stack, "timer", timer.keep())
     return WritingGround(
@@ -100,9 +109,11 @@ def open_writer(ground: Ground) -> WritingGround:
         name=ground.name,
         database=ground.database,
         reader=ground.reader,
+        live=ground.live,
         store=store,
         reports=SqlFlowReports(writer, ground.reader, dialect),
         workers=SqlWorkers(writer, ground.reader, dialect),
+        events=SqlEventLog(writer, ground.reader, dialect),
         timer=timer,
     )
 

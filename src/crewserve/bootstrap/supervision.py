@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from crewserve.application.flow_reports import FlowReporting
@@ -20,7 +21,7 @@ from crewserve.crew.host import ForkingHost, HostPlan
 from crewserve.crew.processes import OWNER, kill_strays
 from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowDescription
-from crewserve.domain.ids import FlowName
+from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.engines.local import LocalEngine
 from crewserve.ports import Announce, Described, ExecutionStore, Work
 from crewserve.settings import environment, export
@@ -31,6 +32,7 @@ from crewserve.worker.identity import is_gone
 from crewserve.worker.leases import LeaseKeeper
 from crewserve.worker.memory import has_memory
 from crewserve.worker.reaper import Reaper
+from crewserve.worker.recorder import Recorder
 from crewserve.worker.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -107,6 +109,7 @@ async def open_host(
             executions=ground.settings.recycle_executions,
             growth_bytes=ground.settings.recycle_growth_bytes,
         ),
+        with_content=ground.settings.event_content,
     )
     host = ForkingHost(plan, on_room, describe)
     ground.stack.push_async_callback(host.close)
@@ -177,7 +180,7 @@ def supervise(
             supervisor.resume()
 
     heartbeat = be_seen(ground, host, "celery" if intake.deliveries else "local", on_drain)
-    _listen(ground, intake.wake.set, leases, heartbeat)
+    listen(ground, intake.wake.set, leases.look, heartbeat.look)
     supervising = begin("supervisor", supervisor.keep())
     # One of several processes may get SIGTERM twice for one stop: see `cli/workers.py`.
     is_alone = ground.settings.api_workers == 1
@@ -187,14 +190,23 @@ def supervise(
     return heartbeat
 
 
-def _listen(
-    ground: Ground, on_ready: Callable[[], None], leases: LeaseKeeper, heartbeat: Heartbeat
+def listen(
+    ground: Ground,
+    on_ready: Callable[[], None],
+    on_cancel: Callable[[ExecutionId], None],
+    on_request: Callable[[WorkerName], None] = lambda _: None,
 ) -> None:
     """To other hosts, where there may be any."""
     if url := ground.database_url:
         from crewserve.storage.listener import PostgresListener  # noqa: PLC0415  # needs an extra
 
-        listener = PostgresListener(url, on_ready, leases.look, heartbeat.look)
+        def on_missed() -> None:
+            on_ready()
+            ground.live.look_at_all()
+
+        listener = PostgresListener(
+            url, on_ready, on_cancel, on_request, ground.live.look, on_missed
+        )
         keep(ground.stack, "listener", listener.keep())
 
 
@@ -218,6 +230,12 @@ def _supervisor(
         lease=ground.settings.lease,
         drain=ground.settings.drain,
         clock=now,
+        record_events=partial(
+            Recorder,
+            log=ground.events,
+            live=ground.live,
+            with_content=ground.settings.event_content,
+        ),
         on_drained=intake.on_drained,
         deliveries=intake.deliveries,
     )

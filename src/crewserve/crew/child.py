@@ -87,12 +87,16 @@ class _Nobody:
         kept.set_result(None)
         return kept
 
+    def note(self, event: Message) -> None:
+        """Nobody hears it."""
+
 
 def _warm_up() -> None:
     with contextlib.suppress(Exception), tempfile.TemporaryDirectory() as folder:
         work = {"execution_id": "warm-up", "inputs": {}, "folder": folder, "environment": {}}
         ref = f"{__name__}:{_WarmUp.__name__}"
-        _run({"run": ref, "steps": [], "accepts_changes": False, **work}, _Nobody())
+        task = {"run": ref, "steps": [], "accepts_changes": False, "with_content": False, **work}
+        _run(task, _Nobody())
 
 
 def _serve(link: ParentLink) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from crewserve.crew import wire
 from crewserve.crew.wire import Message
@@ -16,8 +17,16 @@ Keep = Callable[[Message], Awaitable[bool]]
 """Whether a step is durable now; when it never will be, its process is about to be killed."""
 
 
+Note = Callable[[list[Message]], Awaitable[None]]
+"""Takes what happened; what the child says next is read when it returns."""
+
+
 async def _keeps_nothing(_: Message) -> bool:
     return True
+
+
+async def _notes_nothing(_: list[Message]) -> None:
+    pass
 
 
 class NoAnswer(Exception):
@@ -33,6 +42,10 @@ class ChildDied(NoAnswer):
 
     def __init__(self, code: int | None) -> None:
         super().__init__(f"The process of this execution {_how(code)}")
+
+
+_ON_THE_WAY: Final = frozenset({"step", "events"})
+"""What a child says before its answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,11 +86,14 @@ class ChildLink:
             self._greeted.set()
         return True
 
-    async def ask(self, message: Message, keep: Keep = _keeps_nothing) -> Message:
+    async def ask(
+        self, message: Message, keep: Keep = _keeps_nothing, note: Note = _notes_nothing
+    ) -> Message:
         """May be called before it said hello.
 
         *keep* is called with each step that ends meanwhile; the child goes on when it returns. All
-        are kept before the answer is given.
+        are kept before the answer is given. *note* is called with what happened, in the order in
+        which the child said all of it.
 
         Raises: NoAnswer.
         """
@@ -85,7 +101,10 @@ class ChildLink:
         await self._greeted.wait()
         keeping: set[asyncio.Task[None]] = set()
         try:
-            while "step" in (answer := await self._receive()):
+            while (answer := await self._receive()).keys() & _ON_THE_WAY:
+                if "events" in answer:
+                    await note(answer["events"])
+                    continue
                 task = asyncio.create_task(self._keep(answer["step"], keep))
                 keeping.add(task)
                 task.add_done_callback(keeping.discard)

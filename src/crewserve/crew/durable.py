@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from crewserve.crew.codec import NotDecodable, NotEncodable, contents, decode, encode, fill
 from crewserve.crew.describing import endings
+from crewserve.crew.events import STEP
 from crewserve.crew.internals import Step, feedback_on, note_step, raw_state, wrap_steps
 from crewserve.crew.replay import Recorded, Replay
 from crewserve.crew.wire import Message
@@ -106,8 +107,11 @@ class _Durable:
                 if not self._replay.accepts_changes:
                     raise
                 self._replay.give_up()
-        started = time.time()
-        result, event = await self._step(name, method, *args, **kwargs)
+        started, token = time.time(), STEP.set(name if call == 1 else f"{name}#{call}")
+        try:
+            result, event = await self._step(name, method, *args, **kwargs)
+        finally:
+            STEP.reset(token)
         said = feedback_on(self._flow, name) or result
         await self._keep(_Ended(name, call, said, started, time.time()))
         return result, event

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
@@ -16,6 +17,7 @@ from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModule
 from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
 from crewserve.domain.errors import FieldError, NotReady, StaleExecution
+from crewserve.domain.event_log import Channel, Chunk, Entry
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.step import Step
@@ -45,6 +47,8 @@ class HostPlan:
     environment: Mapping[str, str]
     spares: int
     """Idle children kept ready."""
+    with_content: bool
+    """Whether what people, models and tools say is told of events."""
     lifespan: Lifespan = field(default_factory=Lifespan)
     """Of a template process."""
 
@@ -117,7 +121,9 @@ class ForkingHost:
             asyncio.get_running_loop().call_soon(child.stop)  # after the assignment is sent
         self._children[held] = child
         try:
-            answer = await child.ask(self._assignment(run), lambda raw: _keep(run, raw))
+            answer = await child.ask(
+                self._assignment(run), partial(_keep, run), partial(_note, run)
+            )
         except ChildDied as death:
             return Failure(code=FailureCode.WORKER_LOST, message=str(death))
         except Unreadable as error:
@@ -153,6 +159,7 @@ class ForkingHost:
             "accepts_changes": execution.accepts_changes,
             "folder": str(self.plan.executions / str(execution.id)),
             "reuse": flow.reuse,
+            "with_content": self.plan.with_content,
             "environment": {
                 "CREWAI_STORAGE_DIR": str(storage),
                 "CREWSERVE_EXECUTION_ID": str(execution.id),
@@ -299,6 +306,18 @@ async def _keep(run: Run, raw: Message) -> bool:
     except StaleExecution:
         return False  # its lease is lost; whoever has it kills the process
     return True
+
+
+async def _note(run: Run, raw: list[Message]) -> None:
+    await run.note([_happened(one) for one in raw])
+
+
+def _happened(raw: Message) -> Entry | Chunk:
+    told = {name: raw[name] for name in ("type", "step", "parent")}
+    told["at"] = datetime.fromtimestamp(raw["at"], UTC)
+    if "text" in raw:
+        return Chunk(**told, call=raw["call"], text=raw["text"])
+    return Entry(**told, id=str(raw["id"]), channel=Channel(raw["channel"]), data=raw["data"])
 
 
 def _outcome(answer: Message) -> Outcome:

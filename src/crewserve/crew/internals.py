@@ -6,10 +6,15 @@
 import importlib
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from crewai.events import event_bus
 from crewai.events.event_bus import crewai_event_bus
+from crewai.events.types.flow_events import ConversationMessageAddedEvent, FlowEvent
+from crewai.events.types.llm_events import LLMEventBase
+from crewai.events.types.tool_usage_events import ToolExecutionErrorEvent, ToolUsageEvent
 from crewai.flow.flow import Flow
 from crewai.flow.human_feedback import HumanFeedbackResult
 from crewai.flow.runtime import FlowState
@@ -95,6 +100,39 @@ def silence_console() -> None:
     """No panels in this context, whatever ``verbose`` says."""
     printer = importlib.import_module("crewai_core.printer")
     printer.set_suppress_console_output(True)
+
+
+@contextmanager
+def watched_events(take: Callable[[Any, Any], None]) -> Iterator[None]:
+    """Have *take* called with the source and each event of this process, as it is emitted.
+
+    A stream sink, which is public, belongs to a context: what a thread of a user's own emits would
+    not reach it. So this stands before CrewAI's ``publish_stream_event``, which feeds the sinks.
+    """
+    publish = getattr(event_bus, "publish_stream_event")  # noqa: B009  # it only imports it
+
+    def watched(source: Any, event: Any) -> None:
+        take(source, event)
+        publish(source, event)
+
+    setattr(event_bus, "publish_stream_event", watched)  # noqa: B010  # mypy forbids the other
+    try:
+        yield
+    finally:
+        setattr(event_bus, "publish_stream_event", publish)  # noqa: B010
+
+
+def channel_of(event: Any) -> str:
+    """As ``crewai.utilities.streaming`` divides what it streams."""
+    if isinstance(event, LLMEventBase):
+        return "llm"
+    if isinstance(event, ConversationMessageAddedEvent):
+        return "messages"
+    if isinstance(event, FlowEvent):
+        return "flow"
+    if isinstance(event, ToolUsageEvent | ToolExecutionErrorEvent):
+        return "tools"
+    return "lifecycle" if "error" in event.type or "failed" in event.type else "custom"
 
 
 def flush_events() -> None:

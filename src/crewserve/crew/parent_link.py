@@ -1,21 +1,29 @@
 """A child's end of the connection to its host.
 
 A thread reads: requests queue up for the main thread, and what concerns the execution in work (a
-step was kept; stop) reaches it while the main thread is busy with user code.
+step was kept; stop) reaches it while the main thread is busy with user code. Another one sends what
+happens in the flow, unless something else is sent before: whatever happened earlier goes with it.
 """
 
 import os
 import queue
 import socket
 import threading
+import time
 import traceback
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final
 
 from crewserve.crew import wire
+from crewserve.crew.outbox import Outbox
 from crewserve.crew.wire import Message
 
-THREAD: Final = "crewserve-reader"
+READER: Final = "crewserve-reader"
+TELLER: Final = "crewserve-teller"
+
+GATHER_SECONDS: Final = 0.015
+"""How long an event waits for others to go with it."""
 
 
 class ParentLink:
@@ -27,9 +35,12 @@ class ParentLink:
         self._sending = threading.Lock()
         self._kept: dict[int, Future[None]] = {}
         self._stop: Future[None] = Future()
+        self._outbox = Outbox()
+        self._news = threading.Event()
 
     def start(self) -> None:
-        threading.Thread(target=self._read, name=THREAD, daemon=True).start()
+        threading.Thread(target=self._read, name=READER, daemon=True).start()
+        threading.Thread(target=self._tell, name=TELLER, daemon=True).start()
 
     def next_request(self, timeout: float | None = None) -> Message | None:
         """None when the host wants nothing more. Raises: queue.Empty, after *timeout* seconds."""
@@ -38,7 +49,7 @@ class ParentLink:
     def send_line(self, line: bytes) -> None:
         """Raises: OSError, when the host is gone."""
         with self._sending:
-            self._connection.sendall(line)
+            self._connection.sendall(self._outbox.take() + line)
 
     def begin_run(self) -> "Future[None]":
         """Resolves when the run that was asked for last shall stop."""
@@ -52,6 +63,20 @@ class ParentLink:
             self._kept[step["position"]] = kept
         self.send_line(_encode_step(step))
         return kept
+
+    def note(self, event: Message) -> None:
+        """Send *event* soon, and before whatever is sent later."""
+        self._outbox.add(event)
+        self._news.set()
+        if self._outbox.is_full:
+            self.send_line(b"")
+
+    def _tell(self) -> None:
+        with suppress(OSError):  # the host is gone, and this process soon will be
+            while self._news.wait():
+                time.sleep(GATHER_SECONDS)
+                self._news.clear()
+                self.send_line(b"")
 
     def _read(self) -> None:
         try:

@@ -16,7 +16,14 @@ from pydantic import BaseModel
 from crewserve.crew.describing import digest, input_errors
 from crewserve.crew.durable import Recorded, make_durable
 from crewserve.crew.environment import redacted
-from crewserve.crew.internals import FlowClass, raw_state, silence_console, state_class
+from crewserve.crew.events import EventWatch
+from crewserve.crew.internals import (
+    FlowClass,
+    raw_state,
+    silence_console,
+    state_class,
+    watched_events,
+)
 from crewserve.crew.loading import FlowNotLoaded, explain, load
 from crewserve.crew.stopping import StepThreads, Stop
 from crewserve.crew.wire import Message
@@ -40,6 +47,10 @@ class Host(Protocol):
         """Resolves when the step is durable."""
         ...
 
+    def note(self, event: Message) -> None:
+        """Take what happened; it is sent before whatever else is."""
+        ...
+
 
 def run(task: Message, host: Host) -> Message:
     """Kick off the flow and wait for it.
@@ -56,7 +67,8 @@ def run(task: Message, host: Host) -> Message:
     if refusal := _refusal(flow, task):
         return refusal
     try:
-        with asyncio.Runner() as runner:
+        watch = EventWatch(host.note, with_content=task["with_content"])
+        with watched_events(watch.take), asyncio.Runner() as runner:
             runner.get_loop().set_default_executor(StepThreads(stop, STEP_THREADS))
             return runner.run(_kickoff(flow, task, Attending(host, stop, failed_steps)))
     except BaseException as error:  # noqa: BLE001  # a flow may raise anything, even SystemExit
@@ -74,7 +86,7 @@ class Attending:
     failed_steps: list[str]
     """Names, in the order in which they failed."""
 
-    def note(self, _: object, event: Any) -> None:
+    def note_failure(self, _: object, event: Any) -> None:
         """A sink for CrewAI's events."""
         if event.type == "method_execution_failed":
             self.failed_steps.append(str(event.method_name))
@@ -99,7 +111,7 @@ def _refusal(flow: FlowClass, task: Message) -> Message | None:
 async def _kickoff(flow_class: FlowClass, task: Message, attending: Attending) -> Message:
     silence_console()
     set_execution_uuid(task["execution_id"])
-    add_stream_sink(attending.note)
+    add_stream_sink(attending.note_failure)
     flow, rest = _construct(flow_class, task["inputs"])
     _set_id(flow, task["execution_id"])
     code = digest(flow_class)

@@ -1,8 +1,8 @@
 """Keeping secrets out of what is stored and shown."""
 
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Collection, Iterable
+from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
 
@@ -21,7 +21,17 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
     Half characters, which no answer can carry, are spelt out.
     """
-    text = text.encode(errors="backslashreplace").decode()
+    if not text.isascii():
+        text = text.encode(errors="backslashreplace").decode()
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return _CREDENTIALS.sub(lambda found: (found[1] or "") + REDACTED, text)
+
+
+def redact_all(value: Any, secrets: Collection[str]) -> Any:
+    """The JSON data *value* with every text in it redacted, names as well."""
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, dict):
+        return {redact(name, secrets): redact_all(inner, secrets) for name, inner in value.items()}
+    return [redact_all(inner, secrets) for inner in value] if isinstance(value, list) else value

@@ -11,13 +11,13 @@ from psycopg import AsyncConnection, Error, Notify
 
 from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.storage.postgres import connect_arguments, parse_url
-from crewserve.storage.statements import CANCEL_CHANNEL, READY_CHANNEL
+from crewserve.storage.statements import CANCEL_CHANNEL, EVENTS_CHANNEL, READY_CHANNEL
 from crewserve.storage.telling import told
 from crewserve.storage.workers import WORKER_CHANNEL
 
 log = logging.getLogger(__name__)
 
-CHANNELS: Final = (READY_CHANNEL, CANCEL_CHANNEL, WORKER_CHANNEL)
+CHANNELS: Final = (READY_CHANNEL, CANCEL_CHANNEL, WORKER_CHANNEL, EVENTS_CHANNEL)
 
 FIRST_DELAY_SECONDS: Final = 0.5
 MAX_DELAY_SECONDS: Final = 15.0
@@ -25,7 +25,7 @@ MAX_DELAY_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PostgresListener:
-    """Hears of what became claimable, of cancels, and of what is requested of workers.
+    """Hears of what became claimable, of cancels, of events, and of what is requested of workers.
 
     Only a quicker way: nothing depends on a message, and one may come once too often.
     """
@@ -34,6 +34,9 @@ class PostgresListener:
     on_ready: Callable[[], None]
     on_cancel: Callable[[ExecutionId], None]
     on_request: Callable[[WorkerName], None]
+    on_events: Callable[[ExecutionId], None]
+    on_missed: Callable[[], None]
+    """Called when messages may have been missed."""
 
     async def keep(self) -> None:
         """Until cancelled. A lost connection is made again."""
@@ -43,7 +46,7 @@ class PostgresListener:
                 async with await self._connect() as connection:
                     if lost:
                         log.info("The database's messages are heard again")
-                        self.on_ready()  # one may have been missed
+                        self.on_missed()
                     delay, lost = FIRST_DELAY_SECONDS, False
                     await self._hear(connection)
             except (Error, OSError) as error:
@@ -79,4 +82,7 @@ class PostgresListener:
         except ValueError:
             log.warning("Somebody else sends messages on the channel %s", message.channel)
             return
-        self.on_cancel(execution_id)
+        if message.channel == EVENTS_CHANNEL:
+            self.on_events(execution_id)
+        else:
+            self.on_cancel(execution_id)

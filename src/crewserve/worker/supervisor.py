@@ -29,6 +29,7 @@ from crewserve.ports import (
 from crewserve.worker.deliveries import Attempt, Deliveries, is_due
 from crewserve.worker.job import Job, Why
 from crewserve.worker.leases import LeaseKeeper, boottime
+from crewserve.worker.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Supervisor:
     drain: timedelta
     """How long running executions may go on after `stop`."""
     clock: Clock
+    record_events: Callable[[Held], Recorder]
     on_drained: Callable[[], None] = lambda: None
     """Called when nothing runs any more after `pause`; perhaps again and again."""
     deliveries: Deliveries | None = None
@@ -238,20 +240,27 @@ class Supervisor:
         self.wake.set()
 
     async def _attempt(self, job: Job) -> Execution | None:
-        event = await job.work(partial(self._prepare, job))
-        return None if event is None else await self._record(job.held, event)
+        recorder = self.record_events(job.held)
+        event = await job.work(partial(self._prepare, job, recorder))
+        if event is None:
+            recorder.drop()
+            return None
+        recorder.close()
+        return await self._record(recorder, event)
 
-    async def _prepare(self, job: Job) -> Run:
+    async def _prepare(self, job: Job, recorder: Recorder) -> Run:
         """An execution that nobody ran before has no steps yet."""
         execution = job.execution
         steps: Sequence[Step] = ()
         if execution.fence > 1 or execution.parent is not None:
             steps = await self.reader.steps(execution.id)
-        keep = partial(self._keep_step, job.held, replaces=bool(steps))
-        return Run(job.flow, execution, steps, keep)
+        keep = partial(self._keep_step, recorder, replaces=bool(steps))
+        return Run(job.flow, execution, steps, keep, recorder.note)
 
-    async def _keep_step(self, held: Held, step: Step, *, replaces: bool) -> None:
-        """Raises: StaleExecution."""
+    async def _keep_step(self, recorder: Recorder, step: Step, *, replaces: bool) -> None:
+        """Its events are in the log before it is recorded. Raises: StaleExecution."""
+        held = recorder.held
+        recorder.flush()
         try:
             await self._write_step(held, step, replaces=replaces)
         except ValueRefused as refusal:
@@ -267,24 +276,23 @@ class Supervisor:
             else:
                 return
 
-    async def _record(self, held: Held, event: Event) -> Execution | None:
+    async def _record(self, recorder: Recorder, event: Event) -> Execution | None:
         try:
-            return await self._write(held, event)
+            return await self._write(recorder, event)
         except ValueRefused as refusal:
-            log.warning("The end of execution %s: %s", held.id, refusal)
-            return await self._write(held, event_instead(event, refusal))
+            log.warning("The end of execution %s: %s", recorder.held.id, refusal)
+            return await self._write(recorder, event_instead(event, refusal))
 
-    async def _write(self, held: Held, event: Event) -> Execution | None:
+    async def _write(self, recorder: Recorder, event: Event) -> Execution | None:
         """However long the database is away.
 
         A lost lease or the end of the drain ends the wait; then the reaper decides, and the answer
         is None.
         """
+        held = recorder.held
         while True:
             try:
-                written = await asyncio.wrap_future(
-                    self.store.change(held.id, event, now=self.clock(), fence=held.fence)
-                )
+                written = await self._written(recorder, event)
             except StaleExecution:
                 log.warning("Execution %s is somebody else's; its outcome is dropped", held.id)
                 return None
@@ -297,6 +305,13 @@ class Supervisor:
                 log.info("Execution %s of %s is %s", held.id, written.flow, written.status)
                 self._announce_next_attempt(written)
                 return written
+
+    async def _written(self, recorder: Recorder, event: Event) -> Execution:
+        if not recorder.is_settled:  # the end comes last
+            raise StorageUnavailable
+        held = recorder.held
+        change = self.store.change(held.id, event, now=self.clock(), fence=held.fence)
+        return await asyncio.wrap_future(change)
 
     def _announce_next_attempt(self, execution: Execution) -> None:
         """If it may begin now, whatever delivered it delivers it again."""
