@@ -224,8 +224,18 @@ class ExecutionReader(Protocol):
         ...
 
 
-class EventLog(Protocol):
-    """What happened in each execution. The store itself writes what it does to an execution."""
+class EventReader(Protocol):
+    """What happened in each execution."""
+
+    async def events(
+        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
+    ) -> Sequence[Entry]:
+        """The first of *wanted* after that number, in order; none for an unknown id."""
+        ...
+
+
+class EventLog(EventReader, Protocol):
+    """The writing side too. The store itself writes what it does to an execution."""
 
     def append(self, held: Held, entries: Sequence[Entry], *, again: bool = False) -> Future[int]:
         """Number them on from the last one; answers with the number of the last of them.
@@ -234,12 +244,6 @@ class EventLog(Protocol):
 
         Raises: StaleExecution, when that attempt does not run.
         """
-        ...
-
-    async def events(
-        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
-    ) -> Sequence[Entry]:
-        """The first of *wanted* after that number, in order; none for an unknown id."""
         ...
 
 

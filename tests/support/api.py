@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +13,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
 from crewserve.application.catalog import FlowCatalog
+from crewserve.application.events import Events
 from crewserve.application.executions import Executions
+from crewserve.application.live import Live
 from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
 from crewserve.domain.execution import Execution
@@ -46,6 +48,7 @@ class Bench:
     host: FakeHost = field(default_factory=FakeHost)
     files: FakeFiles = field(default_factory=FakeFiles)
     clock: FrozenClock = field(default_factory=FrozenClock)
+    live: Live = field(default_factory=lambda: Live(timedelta(seconds=0.05)))
     announced: list[ExecutionId] = field(default_factory=list)
     cancels: list[ExecutionId] = field(default_factory=list)
     drains: list[WorkerName] = field(default_factory=list)
@@ -66,8 +69,18 @@ class Bench:
         )
         queues = Queues(store=self.store, reader=self.store, catalog=self.catalog, clock=self.clock)
         workers = Workers(registry=self.store, announce_drain=self.drains.append, clock=self.clock)
+        events = Events(log=self.store, reader=self.store, live=self.live)
         urls = self.app.execute_urls
-        attach(self.app, ApiState(executions, queues, self.catalog, urls, tracebacks, workers))
+        attach(
+            self.app,
+            ApiState(executions, queues, events, self.catalog, urls, tracebacks, workers),
+        )
+
+    @property
+    def attached(self) -> ApiState:
+        """What the routes work with."""
+        state: ApiState = self.app.state.crewserve
+        return state
 
     def announce(
         self, claimable: Sequence[Execution], recorded: "Future[Any] | None" = None

@@ -1,16 +1,18 @@
 """An OpenAI-compatible provider on loopback: says what a test wants it to say."""
 
 import json
+import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 KEY: Final = "sk-for-the-loopback-provider"
 MODEL: Final = "openai/test-model"
+USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 16, "total_tokens": 25}
 POEM: Final = "A server woke at dawn. It carried every flow. By night it slept."
 
 
@@ -22,6 +24,10 @@ class Provider:
     text: str = POEM
     delay: float = 0.0
     """Seconds before each answer."""
+    pace: float = 0.0
+    """Seconds before each piece of an answer that streams."""
+    answers: Callable[[dict[str, Any]], str] | None = None
+    """What to say to a request, instead of `text`."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of the chat completions that were asked for."""
     authorizations: list[str] = field(default_factory=list)
@@ -41,14 +47,34 @@ class Provider:
         self.requests.append(body)
         self.authorizations.append(authorization)
         time.sleep(self.delay)
-        message = {"role": "assistant", "content": self.text}
+        message = {"role": "assistant", "content": self.says(body)}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return self._completion(body, "chat.completion", [choice], USAGE)
+
+    def says(self, body: dict[str, Any]) -> str:
+        """What is answered."""
+        return self.text if self.answers is None else self.answers(body)
+
+    def pieces(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The same, word by word."""
+        for word in re.findall(r"\s*\S+", self.says(body)):
+            time.sleep(self.pace)
+            choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
+            yield self._completion(body, "chat.completion.chunk", [choice])
+        end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        yield self._completion(body, "chat.completion.chunk", [end])
+        yield self._completion(body, "chat.completion.chunk", [], USAGE)
+
+    def _completion(
+        self, body: dict[str, Any], kind: str, choices: list[Any], usage: Any = None
+    ) -> dict[str, Any]:
         return {
             "id": f"chatcmpl-{len(self.requests)}",
-            "object": "chat.completion",
+            "object": kind,
             "created": int(time.time()),
             "model": body.get("model", ""),
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 9, "completion_tokens": 16, "total_tokens": 25},
+            "choices": choices,
+            "usage": usage,
         }
 
 
@@ -67,7 +93,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"error": {"message": f"there is no {self.path}"}})
             return
         answer = self.server.provider.answer(body, self.headers.get("Authorization", ""))
-        self._send(200, answer)
+        if body.get("stream"):
+            self._stream(self.server.provider.pieces(body))
+        else:
+            self._send(200, answer)
+
+    def _stream(self, pieces: Iterator[dict[str, Any]]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        with suppress(ConnectionError):  # whoever asked may have been killed
+            for piece in pieces:
+                self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
+            self.wfile.write(b"data: [DONE]\n\n")
 
     def _send(self, status: int, body: dict[str, Any]) -> None:
         content = json.dumps(body).encode()

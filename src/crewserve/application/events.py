@@ -12,7 +12,7 @@ from crewserve.domain.errors import ExecutionNotFound
 from crewserve.domain.event_log import ALL, Entry, Wanted
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import ExecutionId
-from crewserve.ports import EventLog, ExecutionReader
+from crewserve.ports import EventReader, ExecutionReader
 
 PAGE: Final = 500
 
@@ -21,7 +21,7 @@ PAGE: Final = 500
 class Events:
     """Read the log, now and while it grows."""
 
-    log: EventLog
+    log: EventReader
     reader: ExecutionReader
     live: Live
 

@@ -6,13 +6,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from crewserve.application.catalog import FlowCatalog
+from crewserve.application.events import Events
 from crewserve.application.executions import Executions
 from crewserve.application.flow_reports import FlowFollowing
 from crewserve.application.hand_driven import HandDriven
 from crewserve.application.queues import Queues
 from crewserve.application.screening import Screening
 from crewserve.application.workers import Workers
-from crewserve.bootstrap.duties import keep
+from crewserve.bootstrap.duties import before_signals, keep
 from crewserve.bootstrap.ground import (
     Ground,
     WritingGround,
@@ -35,6 +36,7 @@ from crewserve.http.deps import ApiState, attach
 from crewserve.observability.logging import configure_logging
 from crewserve.ports import ExecutionStore, Work
 from crewserve.settings import Settings, environment, export
+from crewserve.storage.event_log import ReadEvents
 from crewserve.storage.files import LocalFiles
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -63,11 +65,14 @@ def create_app(
         async with AsyncExitStack() as stack:
             site = await _open(stack, chosen, catalog)
             ground, store, work = site.ground, site.store, site.work
+            before_signals(ground.live.close)
             workers = Workers(registry=site.workers, announce_drain=work.announce_drain, clock=now)
             queues = Queues(store=store, reader=ground.reader, catalog=catalog, clock=now)
+            events = Events(log=ReadEvents(ground.reader), reader=ground.reader, live=ground.live)
             executions, urls = _executions(ground, store, work), app.execute_urls
             tracebacks = chosen.api_host in LOOPBACK
-            attach(app, ApiState(executions, queues, catalog, urls, tracebacks, workers))
+            state = ApiState(executions, queues, events, catalog, urls, tracebacks, workers)
+            attach(app, state)
             bind_hand_driven(_hand_driven(ground, store))
             stack.callback(bind_hand_driven, None)
             yield

@@ -13,6 +13,7 @@
   x StepNotRecorded
   x StaleExecution
   x InvalidKey
+  x InvalidEventId
   x KeyTaken
   x KeyMismatch
   x QueueFull
@@ -177,6 +178,15 @@ class InvalidKey(CrewserveError):
             "An Idempotency-Key is one value of 1 to 255 printable ASCII characters, in double "
             "quotes or without"
         )
+
+
+class InvalidEventId(CrewserveError):
+    """What the client sent as the last event that it had received is none of ours."""
+
+    code = "invalid_event_id"
+
+    def __init__(self) -> None:
+        super().__init__("Last-Event-ID is no id of an event; send one that was received, or none")
 
 
 class KeyTaken(CrewserveError):

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Request
 
 from crewserve.application.catalog import FlowCatalog
+from crewserve.application.events import Events
 from crewserve.application.executions import Executions
 from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
@@ -19,6 +20,7 @@ class ApiState:
 
     executions: Executions
     queues: Queues
+    events: Events
     catalog: FlowCatalog
     execute_urls: Mapping[FlowName, str]
     tracebacks: bool

@@ -20,9 +20,18 @@ from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.http.answers import json_answer
 from crewserve.http.checks import check_json, check_sendable
 from crewserve.http.deps import StateDep, state_of
-from crewserve.http.idempotency import OPENAPI, key_of, started_answer
+from crewserve.http.idempotency import OPENAPI, key_of
 from crewserve.http.problems import responses
+from crewserve.http.routes.events import (
+    DOCUMENTED,
+    EventQuery,
+    LastEventId,
+    events_answer,
+)
 from crewserve.http.short_route import short_route
+from crewserve.http.waiting import OPENAPI as PREFER
+from crewserve.http.waiting import WaitQuery, answer_to_start, shown_execution
+from crewserve.protocol.events import EventList
 from crewserve.protocol.executions import (
     ExecuteOptions,
     ExecutionResponse,
@@ -41,6 +50,9 @@ _SHOW_PROBLEMS = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY
 
 _PLAIN_JSON: Final = (b"content-type", b"application/json")
 _PLAIN_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+Model = type[BaseModel]
 
 
 class FlowRouter(APIRouter):
@@ -87,9 +99,10 @@ def flow_router(
         control=control,
         reuse=reuse,
     )
-    router = FlowRouter(spec)
-    _add_execute(router, spec, request)
-    _add_show(router, spec, _shown_model(spec, result))
+    router, shown = FlowRouter(spec), _shown_model(spec, result)
+    _add_execute(router, spec, request, shown)
+    _add_show(router, spec, shown)
+    _add_events(router, spec)
     return router
 
 
@@ -144,7 +157,17 @@ def _shown_model(spec: FlowSpec, result: type[BaseModel] | None) -> type[Executi
     )
 
 
-def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | None) -> None:
+def _finished(shown: Model) -> dict[str, Any]:
+    """How OpenAPI is told of answers to those who wait."""
+    return {
+        "model": shown,
+        "description": "It ended within the time of `Prefer: wait`; or, with `Accept: "
+        "text/event-stream`, all that happens in it.",
+        "content": {"text/event-stream": {}, "application/x-ndjson": {}},
+    }
+
+
+def _add_execute(router: APIRouter, spec: FlowSpec, request: Model | None, shown: Model) -> None:
     title = title_of(spec.name)
 
     async def execute(
@@ -156,7 +179,8 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
         started = await state.executions.once(
             await key_of(http), lambda key: submit(spec, inputs, how, key)
         )
-        return started_answer(started, f"{http.url.path.removesuffix('/execute')}/execution")
+        parent = f"{http.url.path.removesuffix('/execute')}/execution"
+        return await answer_to_start(http, state, started, parent)
 
     async def quick(http: Request) -> Response | None:
         if http.scope["query_string"] or _PLAIN_JSON not in http.scope["headers"]:
@@ -177,8 +201,8 @@ def _add_execute(router: APIRouter, spec: FlowSpec, request: type[BaseModel] | N
         route_class_override=short_route(quick),
         status_code=HTTPStatus.ACCEPTED,
         response_model=ExecutionResponse,
-        responses=_EXECUTE_PROBLEMS,
-        openapi_extra=OPENAPI,
+        responses={HTTPStatus.OK.value: _finished(shown), **_EXECUTE_PROBLEMS},
+        openapi_extra=OPENAPI | {"parameters": [*OPENAPI["parameters"], PREFER]},
         summary=f"Start the {title.lower()}",
         operation_id=f"execute_{spec.name}",
     )
@@ -203,12 +227,14 @@ def _mapping(body: Any) -> Mapping[str, Any]:
 def _add_show(router: APIRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:
     title = title_of(spec.name)
 
-    async def show(execution_id: UUID, state: StateDep) -> Response:
-        execution = await state.executions.get(ExecutionId(execution_id), flow=spec.name)
+    async def show(execution_id: UUID, state: StateDep, wait: WaitQuery = 0) -> Response:
+        execution = await shown_execution(state, ExecutionId(execution_id), wait, flow=spec.name)
         return json_answer(status_body(execution, tracebacks=state.tracebacks))
 
     async def quick(http: Request) -> Response | None:
         given = http.path_params["execution_id"]
+        if http.scope["query_string"]:
+            return None
         return await show(UUID(given), state_of(http)) if _PLAIN_ID.fullmatch(given) else None
 
     router.add_api_route(
@@ -220,4 +246,26 @@ def _add_show(router: APIRouter, spec: FlowSpec, shown: type[ExecutionStatusResp
         responses=_SHOW_PROBLEMS,
         summary=f"Status and result of a {title.lower()} execution",
         operation_id=f"get_{spec.name}_execution",
+    )
+
+
+def _add_events(router: APIRouter, spec: FlowSpec) -> None:
+    async def events(
+        execution_id: UUID,
+        asked: Annotated[EventQuery, Query()],
+        state: StateDep,
+        http: Request,
+        last_event_id: LastEventId = None,
+    ) -> Response:
+        execution = await state.executions.get(ExecutionId(execution_id), flow=spec.name)
+        return await events_answer(http, state, execution, asked, last_event_id)
+
+    router.add_api_route(
+        "/execution/{execution_id}/events",
+        events,
+        methods=["GET"],
+        response_model=EventList,
+        responses=DOCUMENTED,
+        summary=f"What happens in a {title_of(spec.name).lower()} execution",
+        operation_id=f"get_{spec.name}_execution_events",
     )

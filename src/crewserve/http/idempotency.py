@@ -6,6 +6,7 @@ https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -62,17 +63,25 @@ async def key_of(request: Request) -> IdempotencyKey | None:
     return IdempotencyKey(value=_unquoted(given[0]), fingerprint=await _fingerprint(request))
 
 
-def started_answer(started: Started, parent: str) -> Response:
+def started_answer(
+    started: Started, parent: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """What a start is answered with, each time. Its execution is shown below the path *parent*."""
     answer = ExecutionResponse(
         execution_id=str(started.id),
         status=Status.PENDING,
         message=f"{title_of(started.flow)} execution initiated with ID: {started.id}",
     )
+    headers = {**started_headers(started, parent), **(headers or {})}
+    return json_answer(answer, HTTPStatus.ACCEPTED, headers)
+
+
+def started_headers(started: Started, parent: str) -> dict[str, str]:
+    """Of any answer to a start."""
     headers = {"Location": f"{parent}/{started.id}"}
     if started.replayed:
         headers[REPLAYED] = "true"
-    return json_answer(answer, HTTPStatus.ACCEPTED, headers)
+    return headers
 
 
 def _unquoted(value: str) -> str:

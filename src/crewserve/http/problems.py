@@ -22,6 +22,7 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.ExecutionActive: HTTPStatus.CONFLICT,
     errors.FlowNotFound: HTTPStatus.NOT_FOUND,
     errors.FlowUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.InvalidEventId: HTTPStatus.BAD_REQUEST,
     errors.InvalidKey: HTTPStatus.BAD_REQUEST,
     errors.InvalidInputs: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InvalidTransition: HTTPStatus.CONFLICT,

@@ -31,12 +31,25 @@ _LAST = select(func.coalesce(func.max(events.c.sequence), 0)).where(
 )
 
 
-class SqlEventLog:
-    """`EventLog` on whatever database *writer* writes to and *reader* reads."""
+class ReadEvents:
+    """`EventReader` on whatever database *reader* reads."""
+
+    def __init__(self, reader: SqlReader) -> None:
+        self._reader = reader
+
+    async def events(
+        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
+    ) -> Sequence[Entry]:
+        statement = events_statement(execution_id, after, limit, wanted)
+        return [_to_entry(row) for row in await self._reader.rows(statement)]
+
+
+class SqlEventLog(ReadEvents):
+    """`EventLog`, where *writer* writes to the same database."""
 
     def __init__(self, writer: Writer, reader: SqlReader, dialect: Dialect) -> None:
+        super().__init__(reader)
         self._writer = writer
-        self._reader = reader
         self._entries = EntryWriter(dialect)
         self._held = Prepared(_HELD, dialect)
         self._last = Prepared(_LAST, dialect)
@@ -51,12 +64,6 @@ class SqlEventLog:
             return last
 
         return self._writer.submit(run)
-
-    async def events(
-        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
-    ) -> Sequence[Entry]:
-        statement = events_statement(execution_id, after, limit, wanted)
-        return [_to_entry(row) for row in await self._reader.rows(statement)]
 
 
 def events_statement(

@@ -14,7 +14,8 @@ from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
 from crewserve.http.filters import ExecutionFilterQuery, some_of
 from crewserve.http.problems import responses
-from crewserve.http.routes import lifecycle, statistics, steps
+from crewserve.http.routes import events, lifecycle, statistics, steps
+from crewserve.http.waiting import WaitQuery, shown_execution
 from crewserve.protocol.executions import (
     OPTIONAL_FIELDS,
     ExecutionDetail,
@@ -26,6 +27,7 @@ from crewserve.protocol.executions import (
 router = APIRouter()
 router.include_router(lifecycle.router)
 router.include_router(steps.router)
+router.include_router(events.router)
 router.include_router(statistics.router)  # before the ids: `count` is none
 
 _UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
@@ -82,9 +84,9 @@ async def list_executions(
     response_model=ExecutionDetail,
     responses=responses(HTTPStatus.NOT_FOUND, _UNPROCESSABLE),
 )
-async def get_execution(execution_id: UUID, state: StateDep) -> Response:
+async def get_execution(execution_id: UUID, state: StateDep, wait: WaitQuery = 0) -> Response:
     """One execution of any flow, with its inputs and attempts."""
-    execution = await state.executions.get(ExecutionId(execution_id))
+    execution = await shown_execution(state, ExecutionId(execution_id), wait)
     attempts = await state.executions.attempts(execution.id)
     position = await state.executions.position(execution)
     return json_answer(detail(execution, attempts, position, tracebacks=state.tracebacks))
