@@ -1,5 +1,6 @@
 """What /proc tells about processes. Linux only."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,3 +39,9 @@ def working_in(folder_name: str) -> int | None:
             if folder_name in (process / "cwd").readlink().parts:
                 return int(process.name)
     return None
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of the process alone, since it began."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

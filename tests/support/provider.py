@@ -24,8 +24,8 @@ class Provider:
     text: str = POEM
     delay: float = 0.0
     """Seconds before each answer."""
-    pace: float = 0.0
-    """Seconds before each piece of an answer that streams."""
+    before_piece: Callable[[], object] = lambda: None
+    """Called before each piece of an answer that streams."""
     answers: Callable[[dict[str, Any]], str] | None = None
     """What to say to a request, instead of `text`."""
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Provider:
     def pieces(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The same, word by word."""
         for word in re.findall(r"\s*\S+", self.says(body)):
-            time.sleep(self.pace)
+            self.before_piece()
             choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
             yield self._completion(body, "chat.completion.chunk", [choice])
         end = {"index": 0, "delta": {}, "finish_reason": "stop"}
