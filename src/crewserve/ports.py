@@ -237,8 +237,15 @@ class EventReader(Protocol):
 class EventLog(EventReader, Protocol):
     """The writing side too. The store itself writes what it does to an execution."""
 
-    def append(self, held: Held, entries: Sequence[Entry], *, again: bool = False) -> Future[int]:
-        """Number them on from the last one; answers with the number of the last of them.
+    def append(
+        self,
+        held: Held,
+        entries: Sequence[Entry],
+        *,
+        again: bool = False,
+        numbered: bool = True,
+    ) -> Future[int | None]:
+        """Number them on from the last one; with *numbered*, answers with that of the last of them.
 
         With *again*, those whose id is in the log are left out: the answer to a write was lost.
 

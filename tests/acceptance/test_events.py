@@ -86,6 +86,7 @@ def test_of_30_crews_each_reader_sees_its_own_and_nobody_a_key(server: Server) -
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.own_ground
 def test_a_reader_that_comes_back_a_hundred_times_misses_and_doubles_nothing(
     server: Server, poets: Provider
 ) -> None:
@@ -99,10 +100,10 @@ def test_a_reader_that_comes_back_a_hundred_times_misses_and_doubles_nothing(
             pieces.release(1 if visits < 100 else 1000)
             for last, event in events:  # noqa: B007  # it is used when the loop is left
                 seen.append(event)
-                pieces.release()
                 over = event["type"] == "execution_completed"
                 if visits < 100 and chance.random() < 0.9:
                     break
+                pieces.release()
     poets.before_piece = bool
     log = logged(server, execution)
     assert numbers(seen) == numbers(log)
@@ -159,6 +160,7 @@ def test_whoever_waits_is_answered_at_the_end(server: Server) -> None:
     assert server.client.get(url, params={"wait": 30}).json()["status"] == "completed"
 
 
+@pytest.mark.own_ground
 def test_after_kill_9_the_numbers_go_on(tmp_path: Path) -> None:
     with running(COMMAND, tmp_path) as first:
         first.wait_for_flows()
@@ -191,6 +193,7 @@ def test_open_streams_do_not_hold_up_a_server_that_stops(tmp_path: Path) -> None
         assert "timeout graceful shutdown exceeded" not in server.log
 
 
+@pytest.mark.own_ground
 def test_what_runs_on_another_host_is_streamed_as_well(
     tmp_path: Path, empty_postgres_url: str
 ) -> None:

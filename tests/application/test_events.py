@@ -33,7 +33,7 @@ class Desk:
 
     def write(self, *entries: Entry) -> list[Entry]:
         """Returns them numbered. Nobody is told."""
-        last = self.store.append(held_by(self.execution), entries).result()
+        last = self.store.append(held_by(self.execution), entries).result() or 0
         return self.store._entries[self.execution.id][last - len(entries) : last]
 
     def tell(self, *entries: Entry) -> None:

@@ -1,8 +1,8 @@
 """What only a database server does: break, come back, and serve several hosts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,19 +16,22 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from crewserve.domain.errors import StorageUnavailable, ValueRefused
+from crewserve.domain.event_log import Entry
 from crewserve.domain.execution import CancelRequested, Driver, HandedBack, Raised
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.query import ExecutionQuery
 from crewserve.domain.status import Status
+from crewserve.ports import Held
 from crewserve.storage.database import Database, DatabaseUnusable, open_database
+from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.listener import PostgresListener
 from crewserve.storage.postgres import WrongDatabaseUrl, connect_arguments, parse_url
 from crewserve.storage.sql_reader import SqlReader
 from crewserve.storage.sql_store import SqlStore
 from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
-from crewserve.testing.builders import NOW, a_worker, an_execution
+from crewserve.testing.builders import NOW, a_worker, an_entry, an_execution
 from tests.support import postgres
 
 T = TypeVar("T")
@@ -247,6 +250,39 @@ async def hears(event: asyncio.Event) -> None:
     async with asyncio.timeout(SECONDS):
         await event.wait()
     event.clear()
+
+
+class TestEventLog:
+    def test_hosts_that_write_to_one_log_at_a_time_give_out_each_number_once(
+        self, host: Host, postgres_url: str
+    ) -> None:
+        execution = an_execution(Status.RUNNING)
+        host.store.add(execution).result(SECONDS)
+        with connected(postgres_url) as other:
+            log = SqlEventLog(host.writer, host.reader, host.database.writing.dialect)
+            cancel, held = CancelRequested(timedelta(seconds=9)), Held(execution.id, 1)
+            written: list[Future[Any]] = []
+            for _ in range(60):
+                written.append(log.append(held, [an_entry(), an_entry()]))
+                written.append(other.store.change(execution.id, cancel, now=NOW))
+            for future in written:
+                future.result(SECONDS)
+        found = asyncio.run(events_of(log, execution.id))
+        assert [entry.sequence for entry in found] == list(range(1, 1 + 1 + 60 * 3))
+
+    async def test_other_hosts_hear_of_events(self, host: Host, postgres_url: str) -> None:
+        execution = an_execution(Status.RUNNING)
+        await asyncio.wrap_future(host.store.add(execution))
+        log = SqlEventLog(host.writer, host.reader, host.database.writing.dialect)
+        async with listening(postgres_url) as heard:
+            append = log.append(Held(execution.id, 1), [an_entry()])
+            await asyncio.wrap_future(append)
+            async with asyncio.timeout(SECONDS):
+                assert await heard.events.get() == execution.id
+
+
+async def events_of(log: SqlEventLog, execution: ExecutionId) -> Sequence[Entry]:
+    return await log.events(execution, after=0, limit=1000)
 
 
 class TestListener:

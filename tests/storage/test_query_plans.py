@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import ClauseElement, Engine, event, select
 
+from crewserve.domain.event_log import ALL, Channel, Wanted
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
@@ -14,6 +15,7 @@ from crewserve.domain.worker import WorkerQuery
 from crewserve.ports import Held
 from crewserve.storage import lanes, search, statements, workers
 from crewserve.storage.database import Database
+from crewserve.storage.event_log import events_statement
 from crewserve.storage.lines import place
 from crewserve.storage.positions import before
 from crewserve.storage.sql_reader import OWNERS, step_page_statement
@@ -118,6 +120,13 @@ def test_a_page_of_workers_reads_their_key_in_order_and_each_lease_once(
     assert "sqlite_autoindex_workers_1" in found or "pk_workers" in found
     assert found.count("ix_executions_lease") == 1
     assert "ORDER BY" not in found
+
+
+@pytest.mark.parametrize("wanted", [ALL, Wanted([Channel.LLM], ["llm_call_completed"])])
+def test_a_page_of_events_reads_their_key_in_order(engine: Engine, wanted: Wanted) -> None:
+    found = plan(engine, events_statement(a_new_id(), 7, 100, wanted))
+    assert "USING PRIMARY KEY (execution=? AND sequence>?)" in found or "pk_events" in found
+    assert not sorts(found)
 
 
 def test_claiming_reads_only_what_can_be_claimed(engine: Engine) -> None:

@@ -29,14 +29,14 @@ class Moody(MemoryStore):
         self.moods: list[tuple[CrewserveError, bool]] = []
         self.appends: list[list[Entry]] = []
 
-    def append(self, held: Held, entries: Sequence[Entry], *, again: bool = False) -> Future[int]:
+    def append(self, held: Held, entries: Sequence[Entry], **how: bool) -> Future[int | None]:
         self.appends.append(list(entries))
         if not self.moods:
-            return super().append(held, entries, again=again)
+            return super().append(held, entries, **how)
         error, writes = self.moods.pop(0)
         if writes:
-            super().append(held, entries, again=again).result()
-        failed: Future[int] = Future()
+            super().append(held, entries, **how).result()
+        failed: Future[int | None] = Future()
         failed.set_exception(error)
         return failed
 

@@ -6,26 +6,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Row, Select, bindparam, func, select
 
-from crewserve.domain.errors import StaleExecution
 from crewserve.domain.event_log import ALL, Channel, Entry, Wanted
 from crewserve.domain.ids import ExecutionId
-from crewserve.domain.status import Status
 from crewserve.ports import Held
 from crewserve.storage.entries import EntryWriter
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.sql_reader import SqlReader
-from crewserve.storage.tables import events, executions
+from crewserve.storage.tables import events
 from crewserve.storage.writer import Writer
 
-_HELD = (
-    select(executions.c.id)
-    .where(
-        executions.c.id == bindparam("id"),
-        executions.c.fence == bindparam("fence"),
-        executions.c.status == Status.RUNNING,
-    )
-    .with_for_update(read=True)  # or two might give out the same number
-)
 _LAST = select(func.coalesce(func.max(events.c.sequence), 0)).where(
     events.c.execution == bindparam("execution")
 )
@@ -51,15 +40,21 @@ class SqlEventLog(ReadEvents):
         super().__init__(reader)
         self._writer = writer
         self._entries = EntryWriter(dialect)
-        self._held = Prepared(_HELD, dialect)
         self._last = Prepared(_LAST, dialect)
 
-    def append(self, held: Held, entries: Sequence[Entry], *, again: bool = False) -> Future[int]:
-        def run(connection: Connection) -> int:
-            if self._held.run(connection, {"id": held.id, "fence": held.fence}).first() is None:
-                raise StaleExecution(held.id)
+    def append(
+        self,
+        held: Held,
+        entries: Sequence[Entry],
+        *,
+        again: bool = False,
+        numbered: bool = True,
+    ) -> Future[int | None]:
+        def run(connection: Connection) -> int | None:
             new = _missing(connection, held.id, entries) if again else entries
-            self._entries.write(connection, ((held.id, entry) for entry in new))
+            self._entries.append(connection, held, new)
+            if not numbered:
+                return None
             last: int = self._last.run(connection, {"execution": held.id}).scalar_one()
             return last
 

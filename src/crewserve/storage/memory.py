@@ -134,8 +134,15 @@ class MemoryStore(MemoryWorkers):
 
         return self._transaction(run)
 
-    def append(self, held: Held, entries: Sequence[Entry], *, again: bool = False) -> Future[int]:
-        def run() -> int:
+    def append(
+        self,
+        held: Held,
+        entries: Sequence[Entry],
+        *,
+        again: bool = False,
+        numbered: bool = True,
+    ) -> Future[int | None]:
+        def run() -> int | None:
             row = self._rows.get(held.id)
             if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
                 raise StaleExecution(held.id)
@@ -143,7 +150,7 @@ class MemoryStore(MemoryWorkers):
             known = {entry.id for entry in self._entries[held.id]} if again else ()
             new = [entry for entry in entries if entry.id is None or entry.id not in known]
             self._log(held.id, *new)
-            return len(self._entries[held.id])
+            return len(self._entries[held.id]) if numbered else None
 
         return self._transaction(run)
 

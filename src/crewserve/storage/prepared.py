@@ -45,6 +45,6 @@ class Prepared:
         """Execute it on *connection*."""
         return connection.exec_driver_sql(self.sql, self.bound(values))
 
-    def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute it for each of *rows*, in their order, and ask for no result."""
-        connection.exec_driver_sql(self.sql, [self.bound(row) for row in rows])
+    def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Execute it for each of *rows*, in their order; answers how many rows that touched."""
+        return connection.exec_driver_sql(self.sql, [self.bound(row) for row in rows]).rowcount

@@ -37,7 +37,7 @@ class _Batch:
     items: list[Item]
     again: bool
     is_plain: bool
-    written: "Future[int]"
+    written: "Future[int | None]"
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +152,8 @@ class Recorder:
         if not entries:
             self.live.publish(self.held.id, items)
             return
-        written = self.log.append(self.held, entries, again=again)
+        numbered = self.live.is_read(self.held.id)
+        written = self.log.append(self.held, entries, again=again, numbered=numbered)
         self._in_flight.append(_Batch(items, again, is_plain, written))
         loop = asyncio.get_running_loop()
         written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._settle))
@@ -179,10 +180,10 @@ class Recorder:
         else:
             self._publish(batch, last)
 
-    def _publish(self, batch: _Batch, last: int) -> None:
+    def _publish(self, batch: _Batch, last: int | None) -> None:
         if not self.live.is_read(self.held.id):
             return
-        if batch.again:  # some of it may have been there
+        if batch.again or last is None:  # some of it may have been there; nobody read until now
             self.live.look(self.held.id)
             return
         items = batch.items
