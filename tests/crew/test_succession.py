@@ -56,6 +56,7 @@ async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         log_file=tmp_path / "log",
         environment={},
         spares=2,
+        with_content=False,
     )
     found = Host(plan, on_room=lambda: None, on_described=lambda _: None)
     await found.start()
