@@ -94,6 +94,10 @@ class Live:
         self._texts: dict[ExecutionId, Mapping[str, OpenText]] = {}
         self._over = False
 
+    def wait_at_most(self, patience: timedelta) -> None:
+        """Of those that read from now on."""
+        self._patience = patience.total_seconds()
+
     @property
     def is_over(self) -> bool:
         """Whether the server stops: nobody should wait for anything more."""

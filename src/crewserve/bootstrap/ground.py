@@ -29,8 +29,11 @@ from crewserve.worker.timer import Timer
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = timedelta(seconds=15)
+TOLD: Final = timedelta(seconds=15)
 """Readers are told of everything. That they look unasked is only the backstop."""
+
+UNTOLD: Final = timedelta(milliseconds=150)
+"""Readers beside another process that writes to SQLite look unasked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCat
         name=new_name(),
         database=database,
         reader=reader,
-        live=Live(PATIENCE),
+        live=Live(TOLD),
     )
 
 

@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewserve.bootstrap.duties import keep
-from crewserve.bootstrap.ground import Ground, WritingGround, open_writer
-from crewserve.bootstrap.supervision import open_model_for_hand_driven, work_on_claims
+from crewserve.bootstrap.ground import TOLD, UNTOLD, Ground, WritingGround, open_writer
+from crewserve.bootstrap.supervision import (
+    ignore,
+    listen,
+    open_model_for_hand_driven,
+    work_on_claims,
+)
 from crewserve.domain.flow import FlowDescription
 from crewserve.domain.ids import FlowName
 from crewserve.leader.calls import Writes
@@ -60,8 +65,10 @@ async def _follow(ground: Ground, election: Election) -> Site:
     writing = open_writer(ground) if ground.database_url else None
     keep(ground.stack, "succession", _succeed(writing or ground, election, following))
     if writing:
+        listen(writing, lambda: None, ignore)
         work = replace(following.work, expect=writing.timer.expect)
         return Site(ground, writing.store, writing.workers, work)
+    ground.live.wait_at_most(UNTOLD)
     workers = following.workers(ReadWorkers(ground.reader, ground.database.writing.dialect))
     return Site(ground, following.store, workers, following.work)
 
@@ -73,6 +80,7 @@ async def _succeed(ground: Ground, election: Election, following: Following) -> 
     async with AsyncExitStack() as stack:
         ground = replace(ground, stack=stack)
         writing = ground if isinstance(ground, WritingGround) else open_writer(ground)
+        ground.live.wait_at_most(TOLD)
         following.lead(Writes(writing.store, writing.workers))
         server = _open_server(writing)
         following.run_here(await _work(writing, server))
