@@ -17,7 +17,7 @@ from crewserve.domain.errors import (
     StaleExecution,
     StepNotRecorded,
 )
-from crewserve.domain.event_log import ALL, Entry, Wanted
+from crewserve.domain.event_log import Entry
 from crewserve.domain.execution import (
     Cancel,
     Claimed,
@@ -43,6 +43,7 @@ from crewserve.ports import (
     LetIn,
 )
 from crewserve.storage import memory_search
+from crewserve.storage.memory_events import MemoryEvents
 from crewserve.storage.memory_lanes import MemoryLanes
 from crewserve.storage.memory_workers import MemoryWorkers
 from crewserve.storage.types import encode_json
@@ -50,7 +51,7 @@ from crewserve.storage.types import encode_json
 T = TypeVar("T")
 
 
-class MemoryStore(MemoryWorkers):
+class MemoryStore(MemoryEvents, MemoryWorkers):
     """All storage ports in one process; nothing outlives it."""
 
     def __init__(self) -> None:
@@ -121,9 +122,7 @@ class MemoryStore(MemoryWorkers):
 
     def record(self, held: Held, step: Step, *, replaces: bool = True) -> Future[None]:
         def run() -> None:
-            row = self._rows.get(held.id)
-            if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
-                raise StaleExecution(held.id)
+            self._check_held(held)
             _check(step.result, step.state)
             kept = {
                 position: (fence, one)
@@ -133,37 +132,6 @@ class MemoryStore(MemoryWorkers):
             self._steps[held.id] = {**kept, step.position: (held.fence, step)}
 
         return self._transaction(run)
-
-    def append(
-        self,
-        held: Held,
-        entries: Sequence[Entry],
-        *,
-        again: bool = False,
-        numbered: bool = True,
-    ) -> Future[int | None]:
-        def run() -> int | None:
-            row = self._rows.get(held.id)
-            if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
-                raise StaleExecution(held.id)
-            _check(*(entry.data for entry in entries))
-            known = {entry.id for entry in self._entries[held.id]} if again else ()
-            new = [entry for entry in entries if entry.id is None or entry.id not in known]
-            self._log(held.id, *new)
-            return len(self._entries[held.id]) if numbered else None
-
-        return self._transaction(run)
-
-    async def events(
-        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
-    ) -> Sequence[Entry]:
-        found = self._entries.get(execution_id, [])[after:]
-        return [entry for entry in found if wanted.includes(entry)][:limit]
-
-    def _log(self, execution_id: ExecutionId, *entries: Entry) -> None:
-        written = self._entries.setdefault(execution_id, [])
-        for entry in entries:
-            written.append(replace(entry, sequence=len(written) + 1))
 
     def claim(
         self,
@@ -340,6 +308,11 @@ class MemoryStore(MemoryWorkers):
 
     def _leases_of(self, name: WorkerName) -> int:
         return sum(row.lease_owner == name for row in self._rows.values())
+
+    def _check_held(self, held: Held) -> None:
+        row = self._rows.get(held.id)
+        if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
+            raise StaleExecution(held.id)
 
     def _find(self, execution_id: ExecutionId) -> Execution:
         if execution_id not in self._rows:
