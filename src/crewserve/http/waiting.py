@@ -36,7 +36,6 @@ OPENAPI: Final[dict[str, Any]] = {
     "description": f"`wait=30` answers 200 with the execution when it ends within 30 seconds, of "
     f"{MAX_WAIT} at most.",
     "schema": {"type": "string"},
-    "example": "wait=30",
 }
 
 
