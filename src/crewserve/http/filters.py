@@ -2,17 +2,26 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName
 from crewserve.domain.query import ExecutionFilter
 from crewserve.domain.status import Status
+from crewserve.protocol.times import GivenTime
 
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def _possible(time: datetime) -> datetime:
+    """Nothing was created before or after, and sums of these are still times."""
+    return min(max(time, FIRST_TIME), LAST_TIME)
+
+
+Possible = Annotated[GivenTime, AfterValidator(_possible)]
 
 
 def some_of(names: Iterable[str]) -> str:
@@ -34,17 +43,8 @@ class ExecutionFilterQuery(BaseModel):
     error_text: str | None = Field(
         None, min_length=1, max_length=200, description="Part of the error, in any case of letters."
     )
-    created_from: AwareDatetime | None = Field(
-        None, ge=FIRST_TIME, le=LAST_TIME, description="ISO 8601 with an offset, or `Z`."
-    )
-    created_before: AwareDatetime | None = Field(None, ge=FIRST_TIME, le=LAST_TIME)
-
-    @model_validator(mode="after")
-    def _window_is_forward(self) -> "ExecutionFilterQuery":
-        begin, end = self.created_from, self.created_before
-        if begin is not None and end is not None and begin >= end:
-            raise ValueError("created_from must be before created_before")
-        return self
+    created_from: Possible | None = Field(None, description="ISO 8601 with an offset, or `Z`.")
+    created_before: Possible | None = None
 
     def fields_of_filter(self) -> dict[str, Any]:
         """Of an `ExecutionFilter`."""

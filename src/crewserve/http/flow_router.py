@@ -88,9 +88,9 @@ def flow_router(
 
     Raises ValueError when *flow* is no import string, or *request* has a field called ``id``.
     """
-    class_name = _class_name(flow)
+    own_name = name_of(_class_name(flow))
     spec = FlowSpec(
-        name=FlowName(name or name_of(class_name)),
+        name=FlowName(name or own_name),
         ref=flow,
         input_schema=None if request is None else request.model_json_schema(),
         shape_result=None if result is None else _shape(result),
@@ -101,8 +101,7 @@ def flow_router(
     )
     router, shown = FlowRouter(spec), _shown_model(spec, result)
     _add_execute(router, spec, request, shown)
-    _add_show(router, spec, shown)
-    _add_events(router, spec)
+    _add_reading(router, spec, shown)
     return router
 
 
@@ -222,6 +221,11 @@ def _mapping(body: Any) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise ValueError("not an object")  # noqa: TRY004  # as models refuse it
     return body
+
+
+def _add_reading(router: FlowRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:
+    _add_show(router, spec, shown)
+    _add_events(router, spec)
 
 
 def _add_show(router: APIRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:
