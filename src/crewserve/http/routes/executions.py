@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from crewserve.domain.ids import ExecutionId
 from crewserve.domain.query import ExecutionQuery
@@ -28,7 +29,16 @@ router = APIRouter()
 router.include_router(lifecycle.router)
 router.include_router(steps.router)
 router.include_router(events.router)
-router.include_router(statistics.router)  # before the ids: `count` is none
+router.include_router(statistics.router)
+
+
+class _NoName(StringConvertor):
+    """What is no other route here: those have other methods."""
+
+    regex = r"(?!(?:count|histogram)$)[^/]+"
+
+
+register_url_convertor("no_name", _NoName())
 
 _UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -80,7 +90,7 @@ async def list_executions(
 
 
 @router.get(
-    "/{execution_id}",
+    "/{execution_id:no_name}",
     response_model=ExecutionDetail,
     responses=responses(HTTPStatus.NOT_FOUND, _UNPROCESSABLE),
 )
@@ -93,7 +103,7 @@ async def get_execution(execution_id: UUID, state: StateDep, wait: WaitQuery = 0
 
 
 @router.delete(
-    "/{execution_id}",
+    "/{execution_id:no_name}",
     status_code=HTTPStatus.NO_CONTENT,
     responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, _UNPROCESSABLE),
 )
