@@ -256,6 +256,14 @@ async def test_inputs_are_checked_where_the_flows_are_loaded(
         assert caught.value.retry_after == timedelta(seconds=2)
 
 
+async def test_whoever_has_begun_to_lead_and_loads_its_flows_is_not_ready(
+    store: MemoryStore, follower: Following
+) -> None:
+    follower.lead(Writes(store, store))
+    with pytest.raises(NotReady):
+        await follower.work.checks.validate(POEM, {})
+
+
 async def test_once_it_leads_it_asks_its_own_host(lead: Lead, follower: Following) -> None:
     work, wrong = follower.work, FieldError("name", "Field required", "missing")
     async with lead() as leader:

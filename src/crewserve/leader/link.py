@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from crewserve.domain.errors import StorageUnavailable, ValueRefused
+from crewserve.domain.errors import CrewserveError, StorageUnavailable, ValueRefused
 from crewserve.leader.calls import Call, Descriptions, calls, shape
 from crewserve.leader.errors import load_error
 from crewserve.leader.wire import connect, frame, hang_up, read_message, to_json
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 0.02
 """Until a leader that is not there is looked for again."""
+
+STRANGER_SECONDS: Final = 1.0
+"""Until a leader that cannot be understood is asked again."""
 
 LEADERLESS_SECONDS: Final = 5.0
 """What a call waits for a leader."""
@@ -96,18 +99,27 @@ class Link:
         self._loop.call_soon_threadsafe(self._lead, perform)
 
     def _run(self) -> None:
-        with suppress(asyncio.CancelledError):
-            self._loop.run_until_complete(self._keeper)
-        for asked in self._waiting.values():
-            asked.future.set_exception(StorageUnavailable())
-        self._loop.close()
+        try:
+            with suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._keeper)
+        finally:
+            for asked in self._waiting.values():
+                asked.future.set_exception(StorageUnavailable())
+            self._loop.close()
 
     async def _keep(self) -> None:
         while True:
             if self._perform is None:
-                with suppress(OSError, asyncio.IncompleteReadError):
-                    await self._follow()
+                await self._follow_or_wait()
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow_or_wait(self) -> None:
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self._follow()
+        except (CrewserveError, KeyError, ValueError):
+            log.exception("The process that leads is of another version")
+            await asyncio.sleep(STRANGER_SECONDS)
 
     async def _follow(self) -> None:
         """Until the leader ends."""
@@ -140,7 +152,7 @@ class Link:
         self._loop.call_later(LEADERLESS_SECONDS, self._give_up_leaderless, number)
 
     def _give_up_leaderless(self, number: int) -> None:
-        if self._leader is None:
+        if self._leader is None and self._perform is None:
             self._give_up(number)
         else:
             rest = ANSWER_SECONDS - LEADERLESS_SECONDS
@@ -169,11 +181,11 @@ class Link:
             arguments = asked.call.load(json.loads(asked.arguments))
             result = await perform(asked.name, arguments, again=asked.is_sent)
         except Exception as error:  # noqa: BLE001  # whatever it is, who asked is told
-            self._waiting.pop(number)
-            asked.future.set_exception(error)
+            if self._waiting.pop(number, None):
+                asked.future.set_exception(error)
         else:
-            self._waiting.pop(number)
-            asked.future.set_result(result)
+            if self._waiting.pop(number, None):
+                asked.future.set_result(result)
 
 
 def _send(leader: StreamWriter, number: int, asked: _Asked) -> None:

@@ -15,7 +15,7 @@ from crewserve.domain.flow_control import NO_CONTROL, FlowControl
 from crewserve.domain.idempotency import IdempotencyKey
 from crewserve.domain.ids import ExecutionId
 from crewserve.domain.step import Step
-from crewserve.leader.calls import Writes
+from crewserve.leader.calls import Checks, Writes
 from crewserve.ports import ExecutionStore
 
 SAME_TWICE: Final = frozenset({"current", "renew", "record", "pause", "resume", "request_drain"})
@@ -23,7 +23,12 @@ SAME_TWICE: Final = frozenset({"current", "renew", "record", "pause", "resume", 
 
 
 async def perform(writes: Writes, name: str, arguments: Mapping[str, Any], *, again: bool) -> Any:
-    """Raises: StorageUnavailable, when it can only be done once and was asked for before."""
+    """Raises: StorageUnavailable, when it can only be done once and was asked for before.
+
+    Also for what is no write: a process that has just begun to lead cannot check inputs yet.
+    """
+    if name in vars(Checks):
+        raise StorageUnavailable
     if not again or name in SAME_TWICE:
         return await asyncio.wrap_future(writes.named(name)(**arguments))
     if name not in _AGAIN:

@@ -105,7 +105,8 @@ class SqlStore:
             for step in recorded:
                 self._add_step.run(connection, step)
             self._entries.write(connection, [(execution.id, lifecycle.accepted(execution))])
-            return self._join(connection, execution, control, let_in) if is_limited else ()
+            is_next = asked is Standing.HELD  # one that begins later takes nobody's place
+            return self._join(connection, execution, control, let_in) if is_next else ()
 
         return self._submit(run)
 
@@ -127,9 +128,14 @@ class SqlStore:
         return made_way
 
     def _submit(
-        self, run: "Callable[[Connection, list[Execution]], T | CrewserveError]"
+        self,
+        run: "Callable[[Connection, list[Execution]], T | CrewserveError]",
+        changes: Sequence[ExecutionId] = (),
     ) -> "Future[T]":
-        """*run* notes whom it let in. They are announced after the commit, and its changes told."""
+        """*run* notes whom it let in. They are announced after the commit.
+
+        Those who read are told of *changes* then, and of the executions that *run* answers with.
+        """
         let_in: list[Execution] = []
 
         def anew(connection: Connection) -> "T | CrewserveError":
@@ -141,7 +147,7 @@ class SqlStore:
                 return
             if let_in:
                 self._announce(let_in)
-            for changed in _ids_in(written.result()):
+            for changed in (*changes, *_ids_in(written.result())):
                 self._tell(changed)
 
         future = self._writer.submit(anew)
@@ -302,7 +308,7 @@ class SqlStore:
         def run(connection: Connection, let_in: list[Execution]) -> None:
             self._free_place(connection, _delete(connection, execution_id), let_in)
 
-        return self._submit(run)
+        return self._submit(run, [execution_id])
 
     def let_in(self, *, limit: int, now: datetime) -> Future[datetime | None]:
         def run(connection: Connection, let_in: list[Execution]) -> datetime | None:

@@ -229,6 +229,14 @@ class WhenFullContract:
         await done(store.change(first.id, HandedBack(), now=NOW))
         assert await claimed(store) == [third.id]
 
+    async def test_what_begins_later_takes_nobodys_place(self, store: Store) -> None:
+        control = replace(ONE, when_full=WhenFull.CANCEL_RUNNING, max_pending=5)
+        running = await add(store, control)
+        await claimed(store)
+        later = an_execution(turn=control.turn(POEM, {}, None), available_at=LATER)
+        assert not await done(store.add(later, control=control))
+        assert (await store.get(running.id)).cancel is None
+
     async def test_of_those_that_wait_for_a_place_the_newest_gets_it(self, store: Store) -> None:
         control = replace(ONE, when_full=WhenFull.CANCEL_RUNNING)
         running = await add(store, control)

@@ -24,7 +24,9 @@ CRASH: Final = Raised(Failure(code=FailureCode.WORKER_LOST, message="gone"))
 FLOWS: Final = {
     FlowName("one"): FlowControl(max_running=1),
     FlowName("three"): FlowControl(max_running=3),
-    FlowName("newest"): FlowControl(max_running=2, when_full=WhenFull.CANCEL_RUNNING),
+    FlowName("newest"): FlowControl(
+        max_running=2, when_full=WhenFull.CANCEL_RUNNING, max_pending=6
+    ),
     FlowName("few"): FlowControl(max_running=2, max_pending=3),
     FlowName("free"): NO_CONTROL,
 }
