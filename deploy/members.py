@@ -25,6 +25,12 @@ STOP_SECONDS: Final = 30.0
 TAIL_LINES: Final = 20
 
 
+def as_host(name: str) -> list[str]:
+    """What to put before a command so that it takes itself for another host, of that name."""
+    unshare = ["unshare", "--uts"] if os.geteuid() == 0 else ["unshare", "-r", "--uts"]
+    return [*unshare, "sh", "-c", 'hostname "$0" && exec "$@"', name]
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Member:
     """The same command, settings and data folder at each start."""
@@ -74,7 +80,7 @@ class Member:
         with self.log_file.open("ab") as log:
             self._logged = log.tell()
             self._process = subprocess.Popen(
-                [*self._elsewhere(), *self.command],
+                [*(as_host(self.name) if self.own_host_name else []), *self.command],
                 cwd=ROOT,
                 env={**self.environment, "CREWSERVE_DATA_DIR": str(self.folder / self.name)},
                 stdin=subprocess.DEVNULL,
@@ -82,12 +88,6 @@ class Member:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the cluster, which stops all in order
             )
-
-    def _elsewhere(self) -> list[str]:
-        if not self.own_host_name:
-            return []
-        unshare = ["unshare", "--uts"] if os.geteuid() == 0 else ["unshare", "-r", "--uts"]
-        return [*unshare, "sh", "-c", 'hostname "$0" && exec "$@"', self.name]
 
     def wait_until_ready(self) -> None:
         """Raises: RuntimeError when it ended instead, TimeoutError."""

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.members import as_host
 from tests.support.diary import began, ends, entries
 from tests.support.processes import is_alive
 from tests.support.servers import FLOWS, Server, crewserve_serve, running
@@ -24,14 +26,15 @@ Start = Callable[[str], AbstractContextManager[Server]]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
-    """Starts a server of that name; all have one database, and on SQLite so one data folder."""
+    """Starts a host of that name; all have one database, and on SQLite so one data folder."""
     variables, on_sqlite = {"CREWSERVE_LEASE_SECONDS": "2"}, request.param == "sqlite"
     if not on_sqlite:
         variables["CREWSERVE_DATABASE_URL"] = request.getfixturevalue("empty_postgres_url")
 
     def start(name: str) -> AbstractContextManager[Server]:
         data = tmp_path / "data" if on_sqlite else None
-        return running(COMMAND, tmp_path / name, data=data, variables=variables)
+        command = [*as_host(name), *COMMAND]
+        return running(command, tmp_path / name, data=data, variables=variables)
 
     return start
 
@@ -49,6 +52,31 @@ def gate(tmp_path: Path) -> Path:
 def send(number: signal.Signals, *pids: int) -> None:
     for pid in pids:
         os.kill(pid, number)
+
+
+def freeze(server: Server, *pids: int) -> None:
+    """But not amid a transaction: on SQLite that would lock out everybody else."""
+
+    def frozen() -> bool:
+        send(signal.SIGSTOP, *pids)
+        if is_free(server.data / "crewserve.db"):
+            return True
+        send(signal.SIGCONT, *pids)
+        return False
+
+    eventually(frozen, what="it is frozen between two transactions")
+
+
+def is_free(database: Path) -> bool:
+    """Whether anybody could write to it now, if it is a file."""
+    if not database.exists():
+        return True
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("begin immediate")
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 def stuck_at_the_gate(server: Server, diary: Path, gate: Path) -> str:
@@ -84,7 +112,7 @@ def test_what_was_frozen_with_all_its_processes_is_held_off_by_its_fence(
         execution = stuck_at_the_gate(first, diary, gate)
         child, template = first.child_of(execution), first.template()
         assert template is not None
-        send(signal.SIGSTOP, template, first.pid)
+        freeze(first, template, first.pid)
         gate.touch()
         eventually(lambda: ends(diary)["two"] == 1, what="its second step ends")
         send(signal.SIGSTOP, child)
@@ -107,7 +135,7 @@ def test_the_template_of_a_frozen_server_kills_what_runs_before_the_lease_ends(
     with start("first") as first:
         execution = stuck_at_the_gate(first, diary, gate)
         child = first.child_of(execution)
-        send(signal.SIGSTOP, first.pid)
+        freeze(first, first.pid)
         eventually(lambda: not is_alive(child), within=10, what="its process is killed")
         gate.touch()
         with start("second") as second:

@@ -37,7 +37,7 @@ LEASE: Final = 10.0
 REAPER: Final = 5.0
 """How often a host looks for leases that are over."""
 
-BACKLOG: Final = 20
+BACKLOG: Final = 4
 """Executions that wait, so that there is work when something dies."""
 
 BROKER_AWAY: Final = 10.0

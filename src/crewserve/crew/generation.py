@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from crewserve.crew.pool import Pool
 from crewserve.crew.processes import kill_strays, resident_bytes
@@ -101,7 +101,7 @@ class Generation:
         finally:
             self.has_ended = True
             self.pool.close()
-            await asyncio.shield(self._end())
+            await _to_its_end(self._end())
         return self._over.is_set()
 
     async def _end(self) -> None:
@@ -120,3 +120,12 @@ class Generation:
                 await self.pool.refill()  # in case that a fork failed
             except OSError as error:
                 log.error("No process can be prepared: %s", error)
+
+
+async def _to_its_end(duty: Coroutine[Any, Any, None]) -> None:
+    """Although whoever waits for it is cancelled meanwhile."""
+    task = asyncio.create_task(duty)
+    try:
+        await asyncio.shield(task)
+    finally:
+        await asyncio.wait([task])

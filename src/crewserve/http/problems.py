@@ -123,8 +123,12 @@ async def _validation(request: Request, error: Exception) -> Response:
 
 
 def _field(found: Mapping[str, Any]) -> ProblemField:
-    path = ".".join(str(part) for part in found["loc"][1:])
-    return ProblemField(field=path, message=str(found["msg"]), type=str(found["type"]))
+    place, *path = found["loc"]
+    if place == "query":  # a parameter that may be given again: which of them is said by its value
+        path = path[:1]
+    return ProblemField(
+        field=".".join(map(str, path)), message=str(found["msg"]), type=str(found["type"])
+    )
 
 
 async def _http(request: Request, error: Exception) -> Response:
