@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 EXECUTIONS: Final = int(os.environ.get("CREWSERVE_CHAOS_EXECUTIONS", "60"))
 SEED: Final = int(os.environ.get("CREWSERVE_CHAOS_SEED", random.randrange(10**6)))
 LEASE: Final = 10.0
-REAPER: Final = 5.0
-"""How often a host looks for leases that are over."""
+AFTER_IT: Final = 5.0
+"""Seconds in which others look for leases that are over, and begin what they find."""
 
 BACKLOG: Final = 4
 """Executions that wait, so that there is work when something dies."""
@@ -165,7 +165,7 @@ def test_a_cluster_that_loses_hosts_and_its_broker_loses_no_work(theatre: Theatr
         check_execution(theatre.get(f"/{one['execution_id']}"), steps, path, diary)
     told = (len(found), SEED, len(delays), min(delays), max(delays))
     log.info("%d executions, seed %d; %d went on elsewhere after %.1f to %.1f s", *told)
-    assert max(delays) < LEASE + REAPER
+    assert max(delays) < LEASE + AFTER_IT
 
 
 def lose_a_worker(theatre: Theatre) -> list[float]:

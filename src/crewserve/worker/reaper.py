@@ -13,7 +13,8 @@ from crewserve.ports import Announce, Clock, ExecutionReader, ExecutionStore
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS: Final = 5.0
+EVERY_SECONDS: Final = 3.0
+"""What a dead host ran shall go on elsewhere within five seconds after its lease."""
 BATCH: Final = 500
 
 
