@@ -10,9 +10,9 @@ import pytest
 
 from crewserve.crew import host as hosts
 from crewserve.crew.generation import Generation, Lifespan
-from crewserve.crew.host import ForkingHost, HostPlan
+from crewserve.crew.host import ForkingHost
 from crewserve.crew.template_link import TemplateDied
-from tests.support.generations import SECONDS, a_generation
+from tests.support.generations import SECONDS, a_generation, a_plan
 from tests.support.processes import is_alive
 
 ONE = Lifespan(executions=1)
@@ -48,17 +48,7 @@ class Host(ForkingHost):
 async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
     """One in which executions can begin."""
     monkeypatch.setattr(hosts, "RESTART_SECONDS", (0.01,))
-    plan = HostPlan(
-        flows=list,
-        paths=[],
-        executions=tmp_path,
-        storage=tmp_path,
-        log_file=tmp_path / "log",
-        environment={},
-        spares=2,
-        with_content=False,
-    )
-    found = Host(plan, on_room=lambda: None, on_described=lambda _: None)
+    found = Host(a_plan(tmp_path), on_room=lambda: None, on_described=lambda _: None)
     await found.start()
     await found.until(lambda: found.current)
     yield found

@@ -3,13 +3,16 @@
 import asyncio
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 from uuid import uuid4
 
 from crewserve.crew.generation import Generation, Lifespan
+from crewserve.crew.host import HostPlan
 from crewserve.crew.pool import Pool
 from crewserve.crew.template_link import TemplateLink
 from crewserve.crew.validator import Validator
+from crewserve.domain.flow import FlowSpec
 from tests.support import forking
 
 SECONDS = 20
@@ -23,6 +26,20 @@ class SilentValidator:
 
     async def keep_running(self) -> None:
         await asyncio.Event().wait()
+
+
+def a_plan(folder: Path, *flows: FlowSpec) -> HostPlan:
+    """Of a host whose files are all in *folder*."""
+    return HostPlan(
+        flows=lambda: flows,
+        paths=[],
+        executions=folder,
+        storage=folder,
+        log_file=folder / "log",
+        environment={},
+        spares=2,
+        with_content=False,
+    )
 
 
 async def a_generation(lifespan: Lifespan) -> Generation:

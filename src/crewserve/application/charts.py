@@ -1,13 +1,11 @@
 """Numbers over time."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from crewserve.domain.query import Bar
+from crewserve.domain.query import EPOCH, Bar
 from crewserve.domain.status import Status
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Window(NamedTuple):

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
-from crewserve.domain.event_log import Chunk, Entry
+from crewserve.domain.event_log import Channel, Chunk, Entry
 from crewserve.domain.ids import ExecutionId
 
 BUFFER: Final = 256
@@ -35,6 +35,19 @@ class OpenText:
     @property
     def key(self) -> str:
         return text_key(self.last.type, self.last.call)
+
+    def entry(self, data: Mapping[str, Any], *, id: str | None = None) -> Entry:  # noqa: A002  # the entry's
+        """What is told of it now."""
+        last = self.last
+        return Entry(
+            type=last.type,
+            channel=Channel.LLM,
+            at=last.at,
+            step=last.step,
+            id=id,
+            parent=last.parent,
+            data={"call_id": last.call, **data},
+        )
 
 
 Item = Entry | OpenText

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from crewserve.application.live import Item, OpenText, text_key
-from crewserve.domain.event_log import TEXTS, Channel, Entry, Wanted
+from crewserve.domain.event_log import TEXTS, Entry, Wanted
 from crewserve.domain.lifecycle import ends
 
 TEXTS_AT_ONCE: Final = 64
@@ -90,13 +90,4 @@ class Reading:
         if len(text.text) <= shown or key in self._whole or is_too_much:
             return None
         all_shown[key] = len(text.text)
-        last = text.last
-        data = {"call_id": last.call, "chunk": text.text[shown:], "offset": shown}
-        return Entry(
-            type=last.type,
-            channel=Channel.LLM,
-            at=last.at,
-            step=last.step,
-            parent=last.parent,
-            data=data,
-        )
+        return text.entry({"chunk": text.text[shown:], "offset": shown})

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from crewserve.crew.environment import template_environment
 from crewserve.crew.generation import Lifespan
 from crewserve.crew.host import ForkingHost, HostPlan
 from crewserve.crew.processes import OWNER, kill_strays
-from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowDescription
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.engines.local import LocalEngine
@@ -63,7 +62,7 @@ async def work_on_claims(
     """The database is the queue, and several hosts may share it."""
     wake = asyncio.Event()
     announce, loop = LocalEngine(wake).announce, asyncio.get_running_loop()
-    ground.store.on_let_in(lambda let_in: _in_loop(loop, announce, let_in))
+    ground.store.on_let_in(lambda let_in: loop.call_soon_threadsafe(announce, let_in))
     host = await open_host(ground, wake.set, on_described)
     await open_reaper(ground, announce)
     leases = open_leases(ground, ground.store, host.live_until)
@@ -76,12 +75,6 @@ async def work_on_claims(
         announce_drain=heartbeat.look,
         expect=ground.timer.expect,
     )
-
-
-def _in_loop(
-    loop: asyncio.AbstractEventLoop, announce: Announce, let_in: Sequence[Execution]
-) -> None:
-    loop.call_soon_threadsafe(announce, let_in)
 
 
 async def open_host(
@@ -194,7 +187,7 @@ def listen(
     ground: Ground,
     on_ready: Callable[[], None],
     on_cancel: Callable[[ExecutionId], None],
-    on_request: Callable[[WorkerName], None] = lambda _: None,
+    on_request: Callable[[WorkerName], None] = ignore,
 ) -> None:
     """To other hosts, where there may be any."""
     if url := ground.database_url:

@@ -1,13 +1,16 @@
 """What somebody wants to know of many executions."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.domain.status import Status
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Whence intervals are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,6 @@ class Bar(NamedTuple):
     """How many executions of one status were created in one interval."""
 
     start: datetime
-    """Whole intervals since 1970."""
+    """Whole intervals after `EPOCH`."""
     status: Status
     number: int

@@ -8,17 +8,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName
-from crewserve.domain.query import ExecutionFilter
+from crewserve.domain.query import EPOCH, ExecutionFilter
 from crewserve.domain.status import Status
 from crewserve.protocol.times import GivenTime
 
-FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def _possible(time: datetime) -> datetime:
     """Nothing was created before or after, and sums of these are still times."""
-    return min(max(time, FIRST_TIME), LAST_TIME)
+    return min(max(time, EPOCH), LAST_TIME)
 
 
 Possible = Annotated[GivenTime, AfterValidator(_possible)]

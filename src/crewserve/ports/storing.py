@@ -20,7 +20,7 @@ from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, 
 from crewserve.domain.step import Attempt, Step
 from crewserve.domain.worker import Worker, WorkerQuery
 
-LetIn = Callable[[Sequence[Execution]], None]
+LetIn = Callable[[Sequence[Execution]], object]
 """Says from any thread what became claimable."""
 
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from crewserve.domain.execution import Execution
-from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
-from crewserve.storage.types import EPOCH
+from crewserve.domain.query import EPOCH, Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 
 
 def page(rows: Iterable[Execution], query: ExecutionQuery) -> Sequence[Execution]:

@@ -18,7 +18,7 @@ from crewserve.domain.execution import Execution
 from crewserve.domain.flow_control import QueueState
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, WorkerName
-from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.query import EPOCH, Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.storage import keys, search
@@ -27,7 +27,6 @@ from crewserve.storage.positions import PAUSED, QUEUES, before, to_queues
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.tables import attempts, executions, steps
 from crewserve.storage.telling import error_of, told
-from crewserve.storage.types import EPOCH
 
 log = logging.getLogger(__name__)
 

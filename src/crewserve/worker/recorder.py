@@ -12,7 +12,7 @@ from typing import Any, Final
 from crewserve.application.live import Item, Live, OpenText, text_key
 from crewserve.application.refused import plain_entry
 from crewserve.domain.errors import StaleExecution, StorageUnavailable, ValueRefused
-from crewserve.domain.event_log import Channel, Chunk, Entry
+from crewserve.domain.event_log import Chunk, Entry
 from crewserve.domain.redaction import redact
 from crewserve.ports import EventLog, Held
 
@@ -128,21 +128,12 @@ class Recorder:
         self._pending += [text, self._kept(text)]
 
     def _kept(self, text: OpenText) -> Entry:
-        last = text.last
-        data: dict[str, Any] = {"call_id": last.call, "characters": len(text.text)}
+        data: dict[str, Any] = {"characters": len(text.text)}
         if self.with_content:
             data |= {"chunk": redact(text.text), "offset": 0}  # its pieces may each look harmless
         if len(text.text) == MAX_TEXT:
             data["cut"] = True
-        return Entry(
-            type=last.type,
-            channel=Channel.LLM,
-            at=last.at,
-            step=last.step,
-            id=text.key,
-            parent=last.parent,
-            data=data,
-        )
+        return text.entry(data, id=text.key)
 
     def _write(self, items: list[Item], *, again: bool = False, is_plain: bool = False) -> None:
         entries = [item for item in items if isinstance(item, Entry)]
