@@ -1,19 +1,24 @@
 """Limits and pauses when several hosts write at the same time."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.event import listen
 
 from crewserve.domain.errors import LaneFull
-from crewserve.domain.execution import Returned
+from crewserve.domain.execution import Execution, Returned
 from crewserve.domain.flow_control import NO_CONTROL, FlowControl, WhenFull
 from crewserve.domain.ids import FlowName, QueueName, WorkerName
 from crewserve.storage.database import open_database
-from crewserve.storage.lanes import IN_PLACES
+from crewserve.storage.lanes import HEAD, IN_PLACES, LOCK
 from crewserve.storage.sql_store import SqlStore
+from crewserve.storage.statements import GET
 from crewserve.storage.writer import Writer
 from crewserve.testing.builders import NOW, an_execution
 
@@ -28,10 +33,11 @@ class Host:
     def __init__(self, url: str, stack: ExitStack) -> None:
         database = open_database(url, Path())
         stack.callback(database.close)
-        self.writer = Writer(database.writing)
+        self.engine = database.writing
+        self.writer = Writer(self.engine)
         self.writer.start()
         stack.callback(self.writer.close)
-        self.store = SqlStore(self.writer, database.writing.dialect)
+        self.store = SqlStore(self.writer, self.engine.dialect)
         self.most = 0
 
     def add(self, control: FlowControl, flow: FlowName = POEM) -> None:
@@ -120,3 +126,49 @@ def test_what_comes_while_a_queue_is_resumed_is_not_forgotten(hosts: list[Host])
         done = [pool.submit(pause), pool.submit(add), pool.submit(working.work, 20)]
         finished = sum(one.result(SECONDS) for one in done)
     assert finished + working.work(30) == 30
+
+
+def test_a_lane_that_was_left_empty_is_found(hosts: list[Host]) -> None:
+    single = FlowControl(max_running=1)
+    leaving, locking, _ = hosts
+    leaving.add(single)
+    leaving.add(single)
+    with locking.engine.connect() as undone:
+        undone.execute(HEAD, {"lane_flow": POEM, "lane": ""}).one()
+        assert leaving.work(1) == 1
+        undone.rollback()
+    assert leaving.work(1) == 0
+    told: list[Execution] = []
+    leaving.store.on_let_in(told.extend)
+    leaving.store.let_in(limit=1, now=NOW, everywhere=True).result(SECONDS)
+    assert len(told) == 1
+    assert leaving.work(1) == 1
+
+
+def test_who_makes_others_give_way_waits_for_none_of_them(hosts: list[Host]) -> None:
+    """PostgreSQL would find out after a second, `deadlock_timeout`, that they wait in a circle."""
+    control = FlowControl(max_running=1, when_full=WhenFull.CANCEL_RUNNING)
+    adding, ending, _ = hosts
+    adding.add(control)
+    lease = {"lease_expires_at": NOW, "now": NOW}
+    (running,) = adding.store.claim(ANN, flows=[POEM], limit=1, **lease).result(SECONDS)
+    row_is_locked, lanes_are_locked = Event(), Event()
+
+    def end(connection: Connection) -> None:
+        connection.execute(GET, {"key": running.id}).one()
+        row_is_locked.set()
+        lanes_are_locked.wait(SECONDS)
+        connection.execute(LOCK)
+
+    ended = ending.writer.submit(end)
+    row_is_locked.wait(SECONDS)
+    listen(adding.engine, "after_cursor_execute", lambda *args: _note(args[2], lanes_are_locked))
+    began = time.monotonic()
+    adding.add(control)
+    ended.result(SECONDS)
+    assert time.monotonic() - began < 0.9
+
+
+def _note(statement: str, seen: Event) -> None:
+    if "pg_advisory_xact_lock" in statement:
+        seen.set()

@@ -280,6 +280,14 @@ class TestEventLog:
             async with asyncio.timeout(SECONDS):
                 assert await heard.events.get() == execution.id
 
+    async def test_other_hosts_hear_that_a_log_is_gone(self, host: Host, postgres_url: str) -> None:
+        execution = an_execution(Status.COMPLETED)
+        await asyncio.wrap_future(host.store.add(execution))
+        async with listening(postgres_url) as heard:
+            await asyncio.wrap_future(host.store.delete(execution.id))
+            async with asyncio.timeout(SECONDS):
+                assert await heard.events.get() == execution.id
+
 
 async def events_of(log: SqlEventLog, execution: ExecutionId) -> Sequence[Entry]:
     return await log.events(execution, after=0, limit=1000)

@@ -63,9 +63,11 @@ async def _follow(ground: Ground, election: Election) -> Site:
     await open_model_for_hand_driven(ground)
     following = Following(link)
     writing = open_writer(ground) if ground.database_url else None
-    keep(ground.stack, "succession", _succeed(writing or ground, election, following))
+    hearing = await ground.stack.enter_async_context(AsyncExitStack())
+    succession = _succeed(writing or ground, election, following, hearing)
+    keep(ground.stack, "succession", succession)
     if writing:
-        listen(writing, lambda: None, ignore)
+        listen(replace(writing, stack=hearing), lambda: None, ignore)
         work = replace(following.work, expect=writing.timer.expect)
         return Site(ground, writing.store, writing.workers, work)
     ground.live.wait_at_most(UNTOLD)
@@ -73,8 +75,10 @@ async def _follow(ground: Ground, election: Election) -> Site:
     return Site(ground, following.store, workers, following.work)
 
 
-async def _succeed(ground: Ground, election: Election, following: Following) -> None:
-    """Lead as soon as nobody else does, until cancelled."""
+async def _succeed(
+    ground: Ground, election: Election, following: Following, hearing: AsyncExitStack
+) -> None:
+    """Lead as soon as nobody else does, until cancelled. A leader hears for itself."""
     await election.win()
     log.info("The process that led has ended; this one leads now")
     async with AsyncExitStack() as stack:
@@ -84,6 +88,7 @@ async def _succeed(ground: Ground, election: Election, following: Following) -> 
         following.lead(Writes(writing.store, writing.workers))
         server = _open_server(writing)
         following.run_here(await _work(writing, server))
+        await hearing.aclose()
         await asyncio.Event().wait()
 
 

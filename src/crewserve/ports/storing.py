@@ -151,8 +151,13 @@ class ExecutionStore(Protocol):
         """Raises: ExecutionNotFound, ExecutionActive."""
         ...
 
-    def let_in(self, *, limit: int, now: datetime) -> Future[datetime | None]:
-        """Put those in line whose time has come; the answer is when the next one's comes."""
+    def let_in(
+        self, *, limit: int, now: datetime, everywhere: bool = False
+    ) -> Future[datetime | None]:
+        """Put those in line whose time has come; the answer is when the next one's comes.
+
+        With *everywhere*, it also looks at all that is held, for lanes that were left empty.
+        """
         ...
 
     def pause(self, queue: QueueName, *, now: datetime) -> Future[None]:

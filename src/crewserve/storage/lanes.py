@@ -1,6 +1,6 @@
 """Letting executions in: out of limited lanes, paused queues, and when their time has come."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     delete,
+    exists,
     func,
     select,
     update,
@@ -80,7 +81,9 @@ OTHERS: Final = (
         executions.c.cancel_requested_at.is_(None),
         executions.c.id != bindparam("key"),
     )
-    .with_for_update()
+    .with_for_update(
+        nowait=True
+    )  # who has locked one may wait for the lock of lanes, which we hold
 )
 
 DUE: Final = (
@@ -106,6 +109,25 @@ HELD_LANES: Final = (
 )
 
 RESUME: Final = delete(paused_queues).where(paused_queues.c.name == bindparam("of"))
+
+
+_inside: Final = executions.alias("inside")
+DESERTED: Final = (
+    select(executions.c.flow, executions.c.concurrency_key)
+    .where(
+        _STANDING == HELD,
+        _LIMITED,
+        NOT_PAUSED,
+        ~exists().where(
+            _inside.c.flow == executions.c.flow,
+            _inside.c.concurrency_key == executions.c.concurrency_key,
+            _inside.c.standing.in_([READY, TAKEN]),
+            _inside.c.max_running.is_not(None),
+        ),
+    )
+    .distinct()
+)
+"""Lanes in which nothing will ever end and let in those that are held."""
 
 
 def parked() -> "Select[Any]":
@@ -209,6 +231,15 @@ class Lanes:
             found += self._joined(connection, execution, now)
         return found
 
+    def revive(self, connection: Connection) -> list[Execution]:
+        """Into lanes that stand empty.
+
+        Whoever leaves a lane passes over a head that another transaction has locked, and that one
+        may be undone.
+        """
+        self.lock(connection)
+        return self._admit_to(connection, connection.execute(DESERTED).all())
+
     def _joined(
         self, connection: Connection, execution: Execution, now: datetime
     ) -> list[Execution]:
@@ -242,10 +273,15 @@ class Lanes:
         connection.execute(RESUME, {"of": queue})  # waits for those that saw it paused
         found += self._unparked(connection, queue, limit)
         self.lock(connection)
-        for row in connection.execute(HELD_LANES, {"of": queue}).all():
+        found += self._admit_to(connection, connection.execute(HELD_LANES, {"of": queue}).all())
+        return found, False
+
+    def _admit_to(self, connection: Connection, lanes: Sequence[Row[Any]]) -> list[Execution]:
+        found: list[Execution] = []
+        for row in lanes:
             lane = {"lane_flow": row.flow, "lane": row.concurrency_key}
             found += self.admit(connection, lane)
-        return found, False
+        return found
 
     def _unparked(self, connection: Connection, queue: QueueName, limit: int) -> list[Execution]:
         values = {"of": queue, "most": limit}

@@ -237,7 +237,11 @@ class MemoryStore(MemoryEvents, MemoryWorkers):
 
         return self._transaction(run)
 
-    def let_in(self, *, limit: int, now: datetime) -> Future[datetime | None]:
+    def let_in(
+        self, *, limit: int, now: datetime, everywhere: bool = False
+    ) -> Future[datetime | None]:
+        """Nothing is ever undone here, so no lane is left empty and *everywhere* finds nothing."""
+
         def run() -> datetime | None:
             self._let_in += self._lanes.let_in(limit, now)
             return self._lanes.next_due()

@@ -17,7 +17,7 @@ _SESSION: Final = {
     "timezone": "UTC",
     "statement_timeout": "30s",  # no statement of ours takes a second
     "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "60s",  # a frozen writer must not hold locks for ever
+    "idle_in_transaction_session_timeout": "5s",  # a frozen writer holds locks for no longer
 }
 _CONNECTION: Final = {
     "application_name": "crewserve",

@@ -71,6 +71,7 @@ class SqlStore:
         self._entries = EntryWriter(dialect)
         self._insert = Prepared(statements.add(dialect), dialect, RECORDED)
         self._update = Prepared(statements.replace(dialect), dialect, changing)
+        self._remove = statements.remove(dialect)
         self._begin_attempt = Prepared(statements.BEGIN_ATTEMPT, dialect, begun)
         self._end_attempt = Prepared(statements.END_ATTEMPT, dialect)
         self._forget_steps = Prepared(statements.FORGET_STEPS, dialect)
@@ -306,13 +307,20 @@ class SqlStore:
 
     def delete(self, execution_id: ExecutionId) -> Future[None]:
         def run(connection: Connection, let_in: list[Execution]) -> None:
-            self._free_place(connection, _delete(connection, execution_id), let_in)
+            removed = connection.execute(self._remove, {"key": execution_id}).one_or_none()
+            if removed is None:
+                raise ExecutionActive(execution_id, _get(connection, execution_id).status)
+            self._free_place(connection, to_execution(removed), let_in)
 
         return self._submit(run, [execution_id])
 
-    def let_in(self, *, limit: int, now: datetime) -> Future[datetime | None]:
+    def let_in(
+        self, *, limit: int, now: datetime, everywhere: bool = False
+    ) -> Future[datetime | None]:
         def run(connection: Connection, let_in: list[Execution]) -> datetime | None:
             let_in += self._lanes.let_in(connection, limit, now)
+            if everywhere:
+                let_in += self._lanes.revive(connection)
             next_due: datetime | None = connection.execute(NEXT_DUE).scalar()
             return next_due
 
@@ -347,11 +355,4 @@ def _get(connection: Connection, execution_id: ExecutionId) -> Execution:
     row = connection.execute(statements.GET, {"key": execution_id}).one_or_none()
     if row is None:
         raise ExecutionNotFound(execution_id)
-    return to_execution(row)
-
-
-def _delete(connection: Connection, execution_id: ExecutionId) -> Execution:
-    row = connection.execute(statements.DELETE, {"key": execution_id}).one_or_none()
-    if row is None:
-        raise ExecutionActive(execution_id, _get(connection, execution_id).status)
     return to_execution(row)

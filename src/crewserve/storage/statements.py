@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Delete,
     Dialect,
     Insert,
     Select,
@@ -214,14 +215,18 @@ FORGET_STEPS = delete(steps).where(  # an earlier attempt's, that this one runs 
     steps.c.fence < bindparam("fence", unique=False),
 )
 
-DELETE = (
-    delete(executions)
-    .where(
-        executions.c.id == bindparam("key"),
-        or_(
-            executions.c.status.in_(sorted(TERMINAL)),
-            and_(executions.c.status == Status.PENDING, executions.c.driver == Driver.WORKER),
-        ),
+
+def remove(dialect: Dialect) -> Delete:
+    """Unless somebody runs it. Readers on other hosts are told that its log has ended."""
+    told = func.pg_notify(EVENTS_CHANNEL, cast(executions.c.id, String))
+    return (
+        delete(executions)
+        .where(
+            executions.c.id == bindparam("key"),
+            or_(
+                executions.c.status.in_(sorted(TERMINAL)),
+                and_(executions.c.status == Status.PENDING, executions.c.driver == Driver.WORKER),
+            ),
+        )
+        .returning(*executions.c, *([told] if dialect.name == "postgresql" else []))
     )
-    .returning(*executions.c)
-)

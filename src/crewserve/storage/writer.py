@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 BATCH = 256
 """Writes in one commit at most, so that the first of them does not wait long for the last."""
 
-CONFLICTS: Final = frozenset({"40001", "40P01", "23505"})
-"""PostgreSQL's serialization failure, deadlock and unique violation: the write of another process
-came between."""
+CONFLICTS: Final = frozenset({"40001", "40P01", "55P03", "23505"})
+"""PostgreSQL's serialization failure, deadlock, lock not available and unique violation: the write
+of another process came between."""
 
 TRIES: Final = 4
 CONFLICT_SECONDS: Final = 0.02

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 EVERY: Final = timedelta(seconds=5)
 """What other processes expect is only found by looking."""
 
+EVERYWHERE: Final = timedelta(minutes=1)
+"""How often all that is held is looked at, for what an undone transaction left behind."""
+
 PAUSE: Final = timedelta(milliseconds=10)
 """Another process may be about to let in what is due."""
 
@@ -30,6 +33,7 @@ class Timer:
     _next: datetime | None = None
     """When it looks again; None while it looks."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _looked_everywhere: datetime | None = None
 
     def expect(self, at: datetime) -> None:
         """It is recorded that something becomes due then."""
@@ -49,10 +53,15 @@ class Timer:
 
     async def _look(self) -> datetime:
         """When to look again."""
-        now = self.clock()
+        now, last = self.clock(), self._looked_everywhere
+        everywhere = last is None or now - last >= EVERYWHERE
         try:
-            due = await asyncio.wrap_future(self.store.let_in(limit=BATCH, now=now))
+            due = await asyncio.wrap_future(
+                self.store.let_in(limit=BATCH, now=now, everywhere=everywhere)
+            )
         except StorageUnavailable as error:
             log.error("%s; the timer tries again", error)
             due = None
+        else:
+            self._looked_everywhere = now if everywhere else last
         return min(due or now + EVERY, now + EVERY)
