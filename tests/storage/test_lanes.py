@@ -150,8 +150,8 @@ def test_who_makes_others_give_way_waits_for_none_of_them(hosts: list[Host]) -> 
     control = FlowControl(max_running=1, when_full=WhenFull.CANCEL_RUNNING)
     adding, ending, _ = hosts
     adding.add(control)
-    lease = {"lease_expires_at": NOW, "now": NOW}
-    (running,) = adding.store.claim(ANN, flows=[POEM], limit=1, **lease).result(SECONDS)
+    claim = adding.store.claim(ANN, flows=[POEM], limit=1, lease_expires_at=NOW, now=NOW)
+    (running,) = claim.result(SECONDS)
     row_is_locked, lanes_are_locked = Event(), Event()
 
     def end(connection: Connection) -> None:

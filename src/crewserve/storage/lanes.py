@@ -276,7 +276,7 @@ class Lanes:
         found += self._admit_to(connection, connection.execute(HELD_LANES, {"of": queue}).all())
         return found, False
 
-    def _admit_to(self, connection: Connection, lanes: Sequence[Row[Any]]) -> list[Execution]:
+    def _admit_to(self, connection: Connection, lanes: Sequence[Row[Any, Any]]) -> list[Execution]:
         found: list[Execution] = []
         for row in lanes:
             lane = {"lane_flow": row.flow, "lane": row.concurrency_key}

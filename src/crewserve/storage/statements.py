@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Delete,
     Dialect,
     Insert,
     Select,
@@ -26,6 +25,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.sql.dml import ReturningDelete
 
 from crewserve.domain.execution import Driver
 from crewserve.domain.ids import WorkerName
@@ -216,7 +216,7 @@ FORGET_STEPS = delete(steps).where(  # an earlier attempt's, that this one runs 
 )
 
 
-def remove(dialect: Dialect) -> Delete:
+def remove(dialect: Dialect) -> ReturningDelete[Any]:
     """Unless somebody runs it. Readers on other hosts are told that its log has ended."""
     told = func.pg_notify(EVENTS_CHANNEL, cast(executions.c.id, String))
     return (
