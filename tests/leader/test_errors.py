@@ -23,6 +23,7 @@ VALUES: dict[str, Any] = {
     "known": ["one"],
     "retry_after": timedelta(seconds=1.5),
     "position": 3,
+    "reasons": {"store": "gone"},
     "most": 5,
 }
 """By the names of parameters; those of text need none."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.events import Events
 from crewserve.application.executions import Executions
+from crewserve.application.health import Readiness
 from crewserve.application.live import Live
 from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
@@ -70,10 +71,10 @@ class Bench:
         queues = Queues(store=self.store, reader=self.store, catalog=self.catalog, clock=self.clock)
         workers = Workers(registry=self.store, announce_drain=self.drains.append, clock=self.clock)
         events = Events(log=self.store, reader=self.store, live=self.live)
-        urls = self.app.execute_urls
+        urls, health = self.app.execute_urls, Readiness({"flows": self.host.check_ready})
         attach(
             self.app,
-            ApiState(executions, queues, events, self.catalog, urls, tracebacks, workers),
+            ApiState(executions, queues, events, self.catalog, urls, tracebacks, workers, health),
         )
 
     @property

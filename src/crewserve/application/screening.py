@@ -31,6 +31,9 @@ class Screening:
         """See `ChecksInputs`. Nobody knows here: a field may have several names."""
         return []
 
+    async def check_ready(self) -> None:
+        """See `ChecksInputs`. Workers on any host run the flows."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Screen:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -10,6 +11,7 @@ from crewserve.application.events import Events
 from crewserve.application.executions import Executions
 from crewserve.application.flow_reports import FlowFollowing
 from crewserve.application.hand_driven import HandDriven
+from crewserve.application.health import Check, Readiness
 from crewserve.application.queues import Queues
 from crewserve.application.screening import Screening
 from crewserve.application.workers import Workers
@@ -71,7 +73,16 @@ def create_app(
             events = Events(log=ReadEvents(ground.reader), reader=ground.reader, live=ground.live)
             executions, urls = _executions(ground, store, work), app.execute_urls
             tracebacks = chosen.api_host in LOOPBACK
-            state = ApiState(executions, queues, events, catalog, urls, tracebacks, workers)
+            state = ApiState(
+                executions,
+                queues,
+                events,
+                catalog,
+                urls,
+                tracebacks,
+                workers,
+                Readiness(site.checks),
+            )
             attach(app, state)
             bind_hand_driven(_hand_driven(ground, store))
             stack.callback(bind_hand_driven, None)
@@ -91,13 +102,18 @@ async def _open(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog)
     if not ground.broker_url:
         return await share_host(ground)
     writing = open_writer(ground)
-    work = await _hand_to_workers(writing, ground.broker_url)
-    return Site(ground, writing.store, writing.workers, work)
+    work, check_broker = await _hand_to_workers(writing, ground.broker_url)
+    checks = {"store": ground.reader.check, "broker": check_broker}
+    return Site(ground, writing.store, writing.workers, work, checks)
 
 
-async def _hand_to_workers(ground: WritingGround, url: str) -> Work:
+async def _hand_to_workers(ground: WritingGround, url: str) -> tuple[Work, Check]:
     """Run nothing here, so load no flows either."""
-    from crewserve.bootstrap.brokered import broker_of, open_publisher  # noqa: PLC0415  # extra
+    from crewserve.bootstrap.brokered import (  # noqa: PLC0415  # extra
+        broker_of,
+        check_broker,
+        open_publisher,
+    )
 
     announce = open_publisher(ground, broker_of(ground, url))
     following = FlowFollowing(ground.catalog, ground.reports)
@@ -107,7 +123,8 @@ async def _hand_to_workers(ground: WritingGround, url: str) -> Work:
     await open_reaper(ground, announce)
     listen(ground, lambda: None, ignore)
     checks = Screening(ground.catalog)
-    return Work(checks=checks, announce=announce, expect=ground.timer.expect)
+    work = Work(checks=checks, announce=announce, expect=ground.timer.expect)
+    return work, partial(check_broker, ground, url)
 
 
 def _executions(ground: Ground, store: ExecutionStore, work: Work) -> Executions:

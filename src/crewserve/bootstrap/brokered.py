@@ -19,6 +19,11 @@ def broker_of(ground: WritingGround, url: str) -> Broker:
     return Broker(url, ground.settings.redis_visibility)
 
 
+async def check_broker(ground: WritingGround, url: str) -> None:
+    """Raises: NotReady."""
+    await asyncio.to_thread(broker_of(ground, url).check)
+
+
 def open_publisher(ground: WritingGround, broker: Broker) -> Announce:
     """Announces to workers; what gets lost is announced again."""
     publisher = Publisher(broker, now)

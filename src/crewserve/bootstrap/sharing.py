@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from crewserve.application.health import Check
 from crewserve.bootstrap.duties import keep
 from crewserve.bootstrap.ground import TOLD, UNTOLD, Ground, WritingGround, open_writer
 from crewserve.bootstrap.supervision import (
@@ -37,6 +38,8 @@ class Site(NamedTuple):
     store: ExecutionStore
     workers: WorkerRegistry
     work: Work
+    checks: Mapping[str, Check]
+    """Whether its parts are ready, by their names."""
 
 
 async def share_host(ground: Ground) -> Site:
@@ -47,7 +50,7 @@ async def share_host(ground: Ground) -> Site:
         return await _follow(ground, election)
     writing = open_writer(ground)
     server = _open_server(writing)
-    return Site(ground, writing.store, writing.workers, await _work(writing, server))
+    return _site(ground, writing.store, writing.workers, await _work(writing, server))
 
 
 async def _follow(ground: Ground, election: Election) -> Site:
@@ -69,10 +72,15 @@ async def _follow(ground: Ground, election: Election) -> Site:
     if writing:
         listen(replace(writing, stack=hearing), lambda: None, ignore)
         work = replace(following.work, expect=writing.timer.expect)
-        return Site(ground, writing.store, writing.workers, work)
+        return _site(ground, writing.store, writing.workers, work)
     ground.live.wait_at_most(UNTOLD)
     workers = following.workers(ReadWorkers(ground.reader, ground.database.writing.dialect))
-    return Site(ground, following.store, workers, following.work)
+    return _site(ground, following.store, workers, following.work)
+
+
+def _site(ground: Ground, store: ExecutionStore, workers: WorkerRegistry, work: Work) -> Site:
+    checks = {"store": ground.reader.check, "flows": work.checks.check_ready}
+    return Site(ground, store, workers, work, checks)
 
 
 async def _succeed(

@@ -63,6 +63,8 @@ class ForkingHost:
     on_described: Described
     _current: Generation | None = None
     """Where runs begin."""
+    _why_not: str = "The flows are still loading"
+    """Where runs cannot begin."""
     _serving: "dict[Generation, asyncio.Task[None]]" = field(default_factory=dict)
     """It, its successor that gets ready, and those before it in which something still runs."""
     _generations: int = 0
@@ -113,7 +115,7 @@ class ForkingHost:
         """Raises: NotReady."""
         if self._is_usable(self._current):
             return self._current
-        raise NotReady("The flows are still loading", retry_after=timedelta(seconds=2))
+        raise NotReady(self._why_not, retry_after=timedelta(seconds=2))
 
     async def _run_in(self, child: ChildLink, pool: Pool, run: Run) -> Outcome:
         held = Held(run.execution.id, run.execution.fence)
@@ -179,6 +181,10 @@ class ForkingHost:
         with generation.used():
             return await generation.validator.unknown_fields(flow, names)
 
+    async def check_ready(self) -> None:
+        """See `FlowHost`."""
+        self._usable()
+
     def live_until(self, boottime: float) -> None:
         """See `FlowHost`."""
         self._deadline = boottime
@@ -200,8 +206,10 @@ class ForkingHost:
                 continue
             except TemplateDied as error:
                 log.error("%s; its log is %s", error, self.plan.log_file)
+                self._why_not = f"{error}; it is started again"
             except Exception:  # the server would look healthy and never run anything again
                 log.exception("The template process could not be started")
+                self._why_not = "The template process could not be started; the log says why"
             else:
                 failures = 0
                 if await self._happens(current.worn, unless=[current]):
@@ -258,6 +266,7 @@ class ForkingHost:
         if generation.has_ended:
             raise TemplateDied("The template process ended before it could take over")
         self._current = generation
+        self._why_not = "The template process ended; it is started again"
         if self._is_usable(before):
             log.info("Executions begin in a new template process now")
             before.retire()

@@ -28,7 +28,7 @@
 HTTP codes are not decided here: see ``http/problems.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -258,6 +258,16 @@ class NotReady(CrewserveError):
     def __init__(self, reason: str, *, retry_after: timedelta) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class ServerNotReady(CrewserveError):
+    """Something that requests need is missing."""
+
+    code = "server_not_ready"
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+        self.reasons = reasons
 
 
 class StorageUnavailable(CrewserveError):

@@ -13,7 +13,9 @@ from celery import Celery
 from celery.utils.threads import bound_open_broker_sockets
 from kombu import Connection, Exchange, Queue
 
+from crewserve.domain.errors import NotReady
 from crewserve.domain.ids import QueueName
+from crewserve.domain.redaction import redact
 
 TASK: Final = "crewserve.run"
 ANSWER_SECONDS: Final = 5.0
@@ -74,6 +76,15 @@ class Broker:
         """Raises: whatever its transport does."""
         connection.connect()
         bound_open_broker_sockets(connection, ANSWER_SECONDS)
+
+    def check(self) -> None:
+        """Connect as whoever sends does. Raises: NotReady."""
+        try:
+            with self.app().connection_for_write() as connection:
+                self.connect(connection)
+        except Exception as error:  # each transport raises errors of its own
+            reason = f"{self.name} cannot be reached: {str(error) or type(error).__name__}"
+            raise NotReady(redact(reason), retry_after=timedelta(seconds=5)) from error
 
     def _transport_options(self) -> dict[str, Any]:
         if not self.is_redis:

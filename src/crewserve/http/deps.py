@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.events import Events
 from crewserve.application.executions import Executions
+from crewserve.application.health import Readiness
 from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
 from crewserve.domain.ids import FlowName
@@ -26,6 +27,7 @@ class ApiState:
     tracebacks: bool
     """Whether clients may see tracebacks."""
     workers: Workers
+    readiness: Readiness
 
 
 def attach(app: FastAPI, state: ApiState) -> None:

@@ -37,6 +37,7 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     errors.StepNotFound: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.StepNotRecorded: HTTPStatus.NOT_FOUND,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ServerNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ValueRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.WorkerNotFound: HTTPStatus.NOT_FOUND,
@@ -92,6 +93,11 @@ async def _ours(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(ceil(error.retry_after.total_seconds()))
     elif seconds := _RETRY_AFTER.get(type(error)):
         headers["Retry-After"] = seconds
+    elif isinstance(error, errors.ServerNotReady):
+        fields = [
+            ProblemField(field=part, message=reason, type="not_ready")
+            for part, reason in error.reasons.items()
+        ]
     elif isinstance(error, errors.InvalidInputs):
         fields = [
             ProblemField(field=found.field, message=found.message, type=found.type)

@@ -44,6 +44,8 @@ class Checks(Protocol):
         self, flow: FlowName, names: Collection[str]
     ) -> Sequence[FieldError]: ...
 
+    async def check_ready(self) -> None: ...
+
 
 class Drains(Protocol):
     """Of `WorkerRegistry`, what a process that only takes requests may write."""

@@ -73,22 +73,29 @@ class Following:
         """See `ChecksInputs`."""
         if self._work is not None:
             return await self._work.checks.validate(flow, inputs)
-        return await self._checked(self._ask("validate", flow.name, inputs))
+        found: Sequence[FieldError] = await self._checked("validate", flow.name, inputs)
+        return found
 
     async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
         """See `ChecksInputs`."""
         if self._work is not None:
             return await self._work.checks.unknown_fields(flow, names)
-        return await self._checked(self._ask("unknown_fields", flow.name, names))
+        found: Sequence[FieldError] = await self._checked("unknown_fields", flow.name, names)
+        return found
 
-    @staticmethod
-    async def _checked(answer: "Future[Any]") -> Sequence[FieldError]:
+    async def check_ready(self) -> None:
+        """See `ChecksInputs`."""
+        if self._work is not None:
+            await self._work.checks.check_ready()
+        else:
+            await self._checked("check_ready")
+
+    async def _checked(self, name: str, *values: Any) -> Any:
         try:
-            found: Sequence[FieldError] = await asyncio.wrap_future(answer)
+            return await asyncio.wrap_future(self._ask(name, *values))
         except StorageUnavailable as error:
             reason = "The process that loads the flows does not answer"
             raise NotReady(reason, retry_after=timedelta(seconds=2)) from error
-        return found
 
     def _announce(
         self, claimable: Sequence[Execution], recorded: "Future[Any] | None" = None

@@ -131,6 +131,10 @@ class Server:
         """See `Checks`. Raises: FlowNotFound, NotReady."""
         return await self._ready().checks.unknown_fields(self.find_flow(flow), names)
 
+    async def check_ready(self) -> None:
+        """See `Checks`. Raises: NotReady."""
+        await self._ready().checks.check_ready()
+
     def _ready(self) -> Work:
         if self.work is None:
             raise NotReady("The flows are still loading", retry_after=timedelta(seconds=2))

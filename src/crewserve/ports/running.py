@@ -59,6 +59,10 @@ class ChecksInputs(Protocol):
         """Which of *names* the flow's state has no field for. Raises: NotReady."""
         ...
 
+    async def check_ready(self) -> None:
+        """Raises: NotReady, which says why nothing can begin."""
+        ...
+
 
 class FlowHost(ChecksInputs, Protocol):
     """Runs flows in processes of their own."""

@@ -2,9 +2,19 @@
 
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, func, inspect, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    func,
+    inspect,
+    literal_column,
+    select,
+    table,
+    text,
+)
 
 HEAD: Final = "0008"
 """The newest migration. Kept here so that a start with nothing to do needs no Alembic."""
@@ -37,6 +47,11 @@ def migrate(engine: Engine) -> None:
         log.info("Migrated the database from schema %s to %s", found or "none", HEAD)
 
 
+VERSION: Final[Select[Any]] = select(literal_column("version_num")).select_from(
+    table("alembic_version")
+)
+
+
 def _wait_for_others(connection: Connection) -> None:
     """SQLite's transactions do so by themselves. What is set here ends with the transaction."""
     if connection.dialect.name == "postgresql":
@@ -48,7 +63,7 @@ def _wait_for_others(connection: Connection) -> None:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(text("select version_num from alembic_version")).scalar()
+    return connection.execute(VERSION).scalar()
 
 
 def _upgrade(connection: Connection) -> None:

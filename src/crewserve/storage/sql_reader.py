@@ -13,7 +13,12 @@ from typing import Any, Final
 from sqlalchemy import Engine, Row, Select, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
-from crewserve.domain.errors import ExecutionNotFound, StepNotRecorded, StorageUnavailable
+from crewserve.domain.errors import (
+    ExecutionNotFound,
+    NotReady,
+    StepNotRecorded,
+    StorageUnavailable,
+)
 from crewserve.domain.execution import Execution
 from crewserve.domain.flow_control import QueueState
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
@@ -25,6 +30,7 @@ from crewserve.storage import keys, search
 from crewserve.storage.mapping import to_attempt, to_execution, to_step
 from crewserve.storage.positions import PAUSED, QUEUES, before, to_queues
 from crewserve.storage.prepared import Prepared
+from crewserve.storage.schema import HEAD, VERSION
 from crewserve.storage.tables import attempts, executions, steps
 from crewserve.storage.telling import error_of, told
 
@@ -146,6 +152,13 @@ class SqlReader:
 
     async def owners(self) -> Collection[WorkerName]:
         return {WorkerName(row.lease_owner) for row in await self.rows(OWNERS)}
+
+    async def check(self) -> None:
+        """Raises: StorageUnavailable, when it does not answer; NotReady."""
+        [row] = await self.rows(VERSION)
+        if row.version_num != HEAD:
+            reason = f"It has schema {row.version_num}, and this version needs {HEAD}"
+            raise NotReady(reason, retry_after=timedelta(seconds=5))
 
     async def rows(self, statement: Statement) -> "Sequence[Row[Any]]":
         """Raises: StorageUnavailable."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from crewserve.domain.errors import FieldError
+from crewserve.domain.errors import FieldError, NotReady
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import ExecutionId
 from crewserve.ports import Finished, Held, Outcome, Run
@@ -40,6 +40,7 @@ class FakeHost:
     stopped: list[Held] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
+    unready: str | None = None
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -70,6 +71,11 @@ class FakeHost:
     async def unknown_fields(self, flow: FlowSpec, names: Collection[str]) -> Sequence[FieldError]:
         """See `FlowHost`."""
         return self.errors
+
+    async def check_ready(self) -> None:
+        """See `FlowHost`."""
+        if self.unready is not None:
+            raise NotReady(self.unready, retry_after=timedelta(seconds=2))
 
     def live_until(self, boottime: float) -> None:
         """See `FlowHost`."""
