@@ -141,13 +141,13 @@ def submit_until_accepted(url: str, number: int) -> str:
     raise AssertionError("Not accepted")
 
 
+@pytest.mark.own_ground  # its end is read from the file
 def test_a_stop_that_is_told_to_all_of_them_lets_what_runs_end(tmp_path: Path) -> None:
     """As service managers do; a second signal to the parent would end the wait."""
     command = crewserve_serve(*TARGETS, "--workers", "2")
     patient = {"CREWSERVE_DRAIN_SECONDS": "600"}
     with running(command, tmp_path, variables=patient) as server:
-        execution = server.execute_soon("gated", gate=str(tmp_path / "gate"))
-        server.wait_until("running", execution)
+        start_gated(server, tmp_path / "gate")
         for pid in {server.pid, *workers(server)}:
             os.kill(pid, signal.SIGTERM)
         eventually(lambda: "Waiting up to 600 s" in server.log, what="the drain begins")
@@ -158,18 +158,23 @@ def test_a_stop_that_is_told_to_all_of_them_lets_what_runs_end(tmp_path: Path) -
         assert status_of(server) == "completed"
 
 
+@pytest.mark.own_ground  # its end is read from the file
 def test_a_second_signal_ends_the_wait(tmp_path: Path) -> None:
     command = crewserve_serve(*TARGETS, "--workers", "2")
     patient = {"CREWSERVE_DRAIN_SECONDS": "600"}
     with running(command, tmp_path, variables=patient) as server:
-        execution = server.execute_soon("gated", gate=str(tmp_path / "gate"))
-        server.wait_until("running", execution)
+        start_gated(server, tmp_path / "gate")
         server.process.send_signal(signal.SIGINT)
         eventually(lambda: "Waiting up to 600 s" in server.log, what="the drain begins")
         server.process.send_signal(signal.SIGINT)
         server.process.wait(60)
         eventually(lambda: not server.processes(), within=10, what="nothing is left")
         assert status_of(server) == "pending"
+
+
+def start_gated(server: Server, gate: Path) -> None:
+    execution = server.execute_soon("gated", gate=str(gate))
+    server.wait_until("running", execution)
 
 
 def status_of(server: Server) -> str:

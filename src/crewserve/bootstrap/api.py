@@ -1,6 +1,6 @@
 """A process that answers requests."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -33,6 +33,7 @@ from crewserve.bootstrap.supervision import (
     open_reaper,
 )
 from crewserve.crew.environment import QUIET
+from crewserve.domain.ids import FlowName
 from crewserve.http.app import FlowsApi, build_app, close_routes
 from crewserve.http.deps import ApiState, attach
 from crewserve.observability.logging import configure_logging
@@ -66,23 +67,9 @@ def create_app(
         app.input_schemas = catalog.state_schemas
         async with AsyncExitStack() as stack:
             site = await _open(stack, chosen, catalog)
-            ground, store, work = site.ground, site.store, site.work
+            ground, store = site.ground, site.store
             before_signals(ground.live.close)
-            workers = Workers(registry=site.workers, announce_drain=work.announce_drain, clock=now)
-            queues = Queues(store=store, reader=ground.reader, catalog=catalog, clock=now)
-            events = Events(log=ReadEvents(ground.reader), reader=ground.reader, live=ground.live)
-            executions, urls = _executions(ground, store, work), app.execute_urls
-            tracebacks = chosen.api_host in LOOPBACK
-            state = ApiState(
-                executions,
-                queues,
-                events,
-                catalog,
-                urls,
-                tracebacks,
-                workers,
-                Readiness(site.checks),
-            )
+            state = _state(site, catalog, app.execute_urls)
             attach(app, state)
             bind_hand_driven(_hand_driven(ground, store))
             stack.callback(bind_hand_driven, None)
@@ -125,6 +112,20 @@ async def _hand_to_workers(ground: WritingGround, url: str) -> tuple[Work, Check
     checks = Screening(ground.catalog)
     work = Work(checks=checks, announce=announce, expect=ground.timer.expect)
     return work, partial(check_broker, ground, url)
+
+
+def _state(site: Site, catalog: FlowCatalog, urls: Mapping[FlowName, str]) -> ApiState:
+    reader, work = site.ground.reader, site.work
+    return ApiState(
+        executions=_executions(site.ground, site.store, work),
+        queues=Queues(store=site.store, reader=reader, catalog=catalog, clock=now),
+        events=Events(log=ReadEvents(reader), reader=reader, live=site.ground.live),
+        catalog=catalog,
+        execute_urls=urls,
+        tracebacks=site.ground.settings.api_host in LOOPBACK,
+        workers=Workers(registry=site.workers, announce_drain=work.announce_drain, clock=now),
+        readiness=Readiness(site.checks),
+    )
 
 
 def _executions(ground: Ground, store: ExecutionStore, work: Work) -> Executions:

@@ -25,18 +25,23 @@ TELLER: Final = "crewserve-teller"
 GATHER_SECONDS: Final = 0.015
 """How long an event waits for others to go with it."""
 
+LOOK_SECONDS: Final = 1.0
+"""How often a flow that says nothing is looked at: it may have closed the connection."""
+
 
 class ParentLink:
     """Answers one request after the other."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._inode = os.fstat(connection.fileno()).st_ino
         self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._kept: dict[int, Future[None]] = {}
         self._stop: Future[None] = Future()
         self._outbox = Outbox()
         self._news = threading.Event()
+        self._over = False
 
     def start(self) -> None:
         threading.Thread(target=self._read, name=READER, daemon=True).start()
@@ -73,10 +78,20 @@ class ParentLink:
 
     def _tell(self) -> None:
         with suppress(OSError):  # the host is gone, and this process soon will be
-            while self._news.wait():
-                time.sleep(GATHER_SECONDS)
-                self._news.clear()
-                self.send_line(b"")
+            while self._is_open():
+                if self._news.wait(LOOK_SECONDS):
+                    time.sleep(GATHER_SECONDS)
+                    self._news.clear()
+                    self.send_line(b"")
+        if not (self._over or self._is_open()):
+            os._exit(1)  # the host cannot know: what is closed while it is read, stays open
+
+    def _is_open(self) -> bool:
+        """Whether the connection is there: flows can close anything."""
+        try:
+            return os.fstat(self._connection.fileno()).st_ino == self._inode
+        except OSError:
+            return False
 
     def _read(self) -> None:
         try:
@@ -88,6 +103,7 @@ class ParentLink:
         except BaseException:  # noqa: BLE001  # without a reader the execution would wait for ever
             traceback.print_exc()
             os._exit(1)
+        self._over = True
         self._requests.put(None)
 
     def _take(self, message: Message) -> None:

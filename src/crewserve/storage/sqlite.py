@@ -1,5 +1,7 @@
 """Opening the SQLite database."""
 
+import fcntl
+import os
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any, Final
@@ -38,8 +40,28 @@ def _configure(connection: SqliteConnection, _: Any) -> None:
     https://www.sqlite.org/pragma.html#pragma_synchronous
     """
     connection.isolation_level = None  # transactions begin where `_begin` says, not by guess
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    if _journal_mode(connection) != "wal":
+        _turn_to_wal(connection)
+
+
+def _journal_mode(connection: SqliteConnection) -> str:
+    return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def _turn_to_wal(connection: SqliteConnection) -> None:
+    """One at a time: two that begin together do not wait for each other, but fail as busy.
+
+    The folder is locked, as closing a descriptor of the database would drop SQLite's own locks.
+    """
+    path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        connection.execute("PRAGMA journal_mode=WAL").close()
+    finally:
+        os.close(folder)
 
 
 def _begin(connection: Connection) -> None:
