@@ -24,12 +24,12 @@ from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.engines.local import LocalEngine
 from crewserve.ports import Announce, Described, ExecutionStore, Work
 from crewserve.settings import environment, export
-from crewserve.worker import processors
+from crewserve.worker import memory, processors
 from crewserve.worker.deliveries import Deliveries
+from crewserve.worker.glance import Glance
 from crewserve.worker.heartbeat import Heartbeat
 from crewserve.worker.identity import is_gone
 from crewserve.worker.leases import LeaseKeeper
-from crewserve.worker.memory import has_memory
 from crewserve.worker.reaper import Reaper
 from crewserve.worker.recorder import Recorder
 from crewserve.worker.supervisor import Supervisor
@@ -218,8 +218,8 @@ def _supervisor(
         announce=intake.announce,
         expect=ground.timer.expect,
         slots=ground.settings.slots,
-        has_memory=has_memory,
-        is_busy=processors.are_busy,
+        has_memory=Glance(memory.has_memory, memory.FRESH_SECONDS),
+        is_busy=Glance(processors.are_busy, processors.FRESH_SECONDS),
         lease=ground.settings.lease,
         drain=ground.settings.drain,
         clock=now,

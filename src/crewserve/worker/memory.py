@@ -6,6 +6,9 @@ from typing import Final
 FREE_SHARE: Final = 0.15
 """Of the machine's memory; below this nothing is claimed, so that nothing running is killed."""
 
+FRESH_SECONDS: Final = 0.1
+"""For which it is worth knowing: what begins meanwhile has not yet filled its memory."""
+
 
 def has_memory() -> bool:
     """True also where the system does not tell."""

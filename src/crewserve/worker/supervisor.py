@@ -176,10 +176,10 @@ class Supervisor:
         return bool(offered)
 
     def _limit(self) -> int:
-        if self._stopping or self._paused or self.leases.in_doubt or not self.has_memory():
+        if self._stopping or self._paused or self.leases.in_doubt:
             return 0
         free = min(self.host.room, self.slots - len(self._running), CLAIM_AT_ONCE)
-        return self._uncrowded(free) if free > 0 else 0
+        return self._uncrowded(free) if free > 0 and self.has_memory() else 0
 
     async def _begin(
         self, limit: int, only: Collection[ExecutionId] | None = None
