@@ -101,13 +101,21 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
     """Larger request bodies are refused."""
 
+    sandbox: bool = Field(default=True, alias="CREWSERVE_SANDBOX")
+    """Whether flows are kept from the data folder, from each other's files and from the server's
+    memory, as far as this machine can. Without it, debuggers can attach to the server as well."""
+
+    flow_variables: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_FLOW_VARIABLES")
+    """Variables, comma-separated, that flows get although they are called like the server's own,
+    such as DATABASE_URL or REDIS_URL."""
+
     flows: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_FLOWS")
     """What `crewserve serve` serves when it is given no flow: module:FlowClass, comma-separated."""
 
     queues: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_QUEUES")
     """Queues whose executions this host runs, comma-separated; none: all of them."""
 
-    @field_validator("flows", "queues", mode="before")
+    @field_validator("flows", "queues", "flow_variables", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
@@ -130,6 +138,12 @@ class Settings(BaseSettings):
         os.environ["CREWSERVE_API_WORKERS"] = str(self.api_workers)
         os.environ["CREWSERVE_DRAIN_SECONDS"] = str(self.drain_seconds)
         os.environ["CREWSERVE_FLOWS"] = ",".join(self.flows)
+
+    @property
+    def private_urls(self) -> list[str]:
+        """Those that lead to the server's own database and broker."""
+        urls = (self.database_url, self.broker_url)
+        return [url.get_secret_value() for url in urls if url is not None]
 
     @property
     def lease(self) -> timedelta:

@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.live import Live
 from crewserve.bootstrap.duties import keep
+from crewserve.crew.processes import hide
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.ports import EventLog, ExecutionStore, FlowReports, WorkerRegistry
 from crewserve.settings import Settings
@@ -80,6 +81,8 @@ class WritingGround(Ground):
 
 async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog) -> Ground:
     """Open the storage, up to date, to be read."""
+    if settings.sandbox:
+        hide()
     _check_queues(settings, catalog)
     database = _database(settings)
     stack.callback(database.close)

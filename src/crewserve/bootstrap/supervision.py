@@ -15,7 +15,7 @@ from crewserve.bootstrap.duties import begin, keep
 from crewserve.bootstrap.ground import Ground, WritingGround, now
 from crewserve.bootstrap.presence import be_seen, call_roll
 from crewserve.crew.embedded_model import EmbeddedModel
-from crewserve.crew.environment import template_environment
+from crewserve.crew.environment import private_parts, template_environment
 from crewserve.crew.generation import Lifespan
 from crewserve.crew.host import ForkingHost, HostPlan
 from crewserve.crew.processes import OWNER, kill_strays
@@ -96,7 +96,13 @@ async def open_host(
         executions=ground.folder("executions"),
         storage=storage,
         log_file=ground.folder("template.log"),
-        environment=template_environment(environment(), storage=str(storage), extra=marks),
+        environment=template_environment(
+            environment(),
+            storage=str(storage),
+            extra=marks,
+            private=private_parts(ground.settings.private_urls),
+            shared=ground.settings.flow_variables,
+        ),
         spares=2 * (os.cpu_count() or 1),
         lifespan=Lifespan(
             executions=ground.settings.recycle_executions,

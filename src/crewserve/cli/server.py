@@ -17,6 +17,7 @@ from uvicorn.supervisors import ChangeReload
 from crewserve.bootstrap import prepare_storage
 from crewserve.cli.errors import CannotStart
 from crewserve.cli.workers import WorkerConfig, run_workers
+from crewserve.crew.processes import hide
 from crewserve.observability.logging import configure_logging
 from crewserve.settings import Settings
 from crewserve.storage.database import DatabaseUnusable
@@ -66,6 +67,8 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
     if reload and settings.api_workers > 1:
         raise CannotStart("--reload needs a single process", "add --workers 1, or leave it out")
     configure_logging()
+    if settings.sandbox:
+        hide()
     listener = _listen(settings.api_host, settings.api_port)
     prepare(settings)
     if reload:

@@ -1,9 +1,11 @@
 """The environment of CrewAI processes: quiet, offline, and apart for each execution."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from crewserve.domain.redaction import redact
 
@@ -15,19 +17,43 @@ QUIET: Final = {
 }
 """Nothing calls home, asks at the terminal, or takes over signals."""
 
-PRIVATE_PREFIXES: Final = ("CREWSERVE_", "API_")
-"""Settings of the server, which flows have no business with."""
+_PRIVATE: Final = re.compile(
+    r"(?:CREWSERVE|API)_.*|(?:DATABASE|POSTGRES(?:QL)?|REDIS|AMQP|RABBITMQ|BROKER|CELERY_BROKER)_URL"
+    r"|PGPASSWORD|PGPASSFILE|CELERY_RESULT_BACKEND|(?:POSTGRES|REDIS|RABBITMQ).*_PASS(?:WORD)?"
+)
+"""Settings of the server, and what usually leads to the databases and brokers beside it."""
 
 
 def template_environment(
-    server: Mapping[str, str], *, storage: str, extra: Mapping[str, str]
+    server: Mapping[str, str],
+    *,
+    storage: str,
+    extra: Mapping[str, str],
+    private: Collection[str] = (),
+    shared: Collection[str] = (),
 ) -> dict[str, str]:
-    """What a template process and so all its children start with."""
+    """What a template process and so all its children start with.
+
+    Whatever is called like a setting of the server, or tells one of the texts *private*, is there
+    but empty, so that no `.env` that a flow reads brings it back. *shared* names exceptions.
+    """
     inherited = {
-        name: value for name, value in server.items() if not name.startswith(PRIVATE_PREFIXES)
+        name: "" if name not in shared and _is_private(name, value, private) else value
+        for name, value in server.items()
     }
     ours = {**QUIET, "CREWAI_STORAGE_DIR": storage, "PYTHONPATH": _python_path(), **extra}
     return {**inherited, **ours}
+
+
+def _is_private(name: str, value: str, private: Collection[str]) -> bool:
+    tells = value in private or any(f":{secret}@" in value for secret in private)
+    return bool(_PRIVATE.fullmatch(name)) or tells
+
+
+def private_parts(urls: Collection[str]) -> set[str]:
+    """What of these URLs no other variable may tell: they themselves and their passwords."""
+    passwords = {password for url in urls if (password := urlsplit(url).password)}
+    return {*urls, *passwords, *map(unquote, passwords)}
 
 
 def for_our_processes() -> dict[str, str]:

@@ -33,6 +33,7 @@ NICENESS: Final = 10
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_SET_DUMPABLE: Final = 4
 
 
 def die_with_parent(parent: int) -> None:
@@ -47,6 +48,15 @@ def outlive_parent() -> None:
     """Undo `die_with_parent`, for a process that notices by itself and has to tidy up then."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0)
+
+
+def hide() -> None:
+    """Let no other process of this user read the memory or the environment of this one (prctl(2)).
+
+    Nor can a debugger attach, and it leaves no core dump. A program that it executes is not hidden.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)
 
 
 def yield_to_the_api() -> None:
