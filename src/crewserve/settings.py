@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 from dotenv import dotenv_values
@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     """Whether the event log keeps what people, models and tools say: prompts, answers, arguments,
     outputs. Without it, it keeps that and when they said something. Results, inputs and states of
     steps are kept in any case: they are what an execution is."""
+
+    log_format: Literal["console", "json"] = Field("console", alias="CREWSERVE_LOG_FORMAT")
+    """How lines of the log look: console for people, json for collectors of logs."""
+
+    access_log: bool = Field(default=True, alias="CREWSERVE_ACCESS_LOG")
+    """Whether each request is a line of the log, except those for health and metrics."""
 
     max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
     """Larger request bodies are refused."""

@@ -2,7 +2,15 @@
 
 from crewserve.bootstrap.api import create_app, quiet_crewai
 from crewserve.bootstrap.ground import prepare_storage
+from crewserve.bootstrap.logs import set_up_logging
 from crewserve.bootstrap.worker import run_worker
 from crewserve.http.app import include_flow
 
-__all__ = ["create_app", "include_flow", "prepare_storage", "quiet_crewai", "run_worker"]
+__all__ = [
+    "create_app",
+    "include_flow",
+    "prepare_storage",
+    "quiet_crewai",
+    "run_worker",
+    "set_up_logging",
+]

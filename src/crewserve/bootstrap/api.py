@@ -24,6 +24,7 @@ from crewserve.bootstrap.ground import (
     now,
     open_writer,
 )
+from crewserve.bootstrap.logs import set_up_logging
 from crewserve.bootstrap.sharing import Site, share_host
 from crewserve.bootstrap.supervision import (
     ignore,
@@ -34,9 +35,9 @@ from crewserve.bootstrap.supervision import (
 )
 from crewserve.crew.environment import QUIET
 from crewserve.domain.ids import FlowName
+from crewserve.http.answering import log_answer
 from crewserve.http.app import FlowsApi, build_app, close_routes
 from crewserve.http.deps import ApiState, attach
-from crewserve.observability.logging import configure_logging
 from crewserve.ports import ExecutionStore, Work
 from crewserve.settings import Settings, environment, export
 from crewserve.storage.event_log import ReadEvents
@@ -61,7 +62,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        configure_logging()
+        set_up_logging(chosen)
         close_routes(app)
         catalog = FlowCatalog(app.flows)
         app.input_schemas = catalog.state_schemas
@@ -75,7 +76,11 @@ def create_app(
             stack.callback(bind_hand_driven, None)
             yield
 
-    app = build_app(lifespan=lifespan, max_body_bytes=chosen.max_body_bytes)
+    app = build_app(
+        lifespan=lifespan,
+        max_body_bytes=chosen.max_body_bytes,
+        observers=[log_answer] if chosen.access_log else [],
+    )
     return app
 
 

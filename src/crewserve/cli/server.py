@@ -14,11 +14,10 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import ChangeReload
 
-from crewserve.bootstrap import prepare_storage
+from crewserve.bootstrap import prepare_storage, set_up_logging
 from crewserve.cli.errors import CannotStart
 from crewserve.cli.workers import WorkerConfig, run_workers
 from crewserve.crew.processes import hide
-from crewserve.observability.logging import configure_logging
 from crewserve.settings import Settings
 from crewserve.storage.database import DatabaseUnusable
 
@@ -66,7 +65,7 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
     """Run *app*, given as ``module:attribute``, until a signal. Raises: CannotStart."""
     if reload and settings.api_workers > 1:
         raise CannotStart("--reload needs a single process", "add --workers 1, or leave it out")
-    configure_logging()
+    set_up_logging(settings)
     if settings.sandbox:
         hide()
     listener = _listen(settings.api_host, settings.api_port)

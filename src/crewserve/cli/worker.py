@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
-from crewserve.bootstrap import run_worker
+from crewserve.bootstrap import run_worker, set_up_logging
 from crewserve.cli import discovery
 from crewserve.cli.errors import CannotStart
 from crewserve.cli.server import allow_many_files, prepare, read_settings
@@ -14,7 +14,6 @@ from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.http.app import FlowsApi
 from crewserve.http.flow_router import flow_router
-from crewserve.observability.logging import configure_logging
 from crewserve.settings import Settings
 
 APP_HINT = "--app package.module:app names what create_app() returned"
@@ -27,8 +26,8 @@ def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(arguments: argparse.Namespace) -> None:
     """Until a signal. Raises: CannotStart."""
-    configure_logging()
     settings = read_settings(arguments)
+    set_up_logging(settings)
     if settings.database_url is None:
         raise CannotStart(
             "A worker needs CREWSERVE_DATABASE_URL",

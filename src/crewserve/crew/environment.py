@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from crewserve.domain.redaction import redact
+from crewserve.domain.redaction import redact, secrets_in
 
 QUIET: Final = {
     "CREWAI_DISABLE_TELEMETRY": "true",
@@ -99,8 +99,4 @@ def redacted(text: str) -> str:
 
 def secrets() -> list[str]:
     """Values of this environment that must not appear in a message."""
-    return [
-        value
-        for name, value in os.environ.items()
-        if len(value) >= 8 and name.upper().endswith(("KEY", "TOKEN", "SECRET", "PASSWORD"))
-    ]
+    return secrets_in(os.environ)

@@ -1,7 +1,7 @@
 """Keeping secrets out of what is stored and shown."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
@@ -9,11 +9,21 @@ REDACTED: Final = "[redacted]"
 _CREDENTIALS: Final = re.compile(
     r"""(?ix)
     \b(bearer\s+)[\w.~+/-]{8,}=*          # an Authorization header
+    | (\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)   # the password of a URL
     | \b(?:sk|pk|rk)-[\w-]{12,}           # OpenAI, Anthropic and many others
     | \bAIza[\w-]{20,}                    # Google
     | \b(?:ghp|gho|github_pat|xox[abp])[\w-]{16,}
     """
 )
+
+
+def secrets_in(variables: Mapping[str, str]) -> list[str]:
+    """Values of environment *variables* that must not appear in a message."""
+    return [
+        value
+        for name, value in variables.items()
+        if len(value) >= 8 and name.upper().endswith(("KEY", "TOKEN", "SECRET", "PASSWORD"))
+    ]
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
@@ -25,7 +35,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         text = text.encode(errors="backslashreplace").decode()
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
-    return _CREDENTIALS.sub(lambda found: (found[1] or "") + REDACTED, text)
+    return _CREDENTIALS.sub(lambda found: (found[1] or found[2] or "") + REDACTED, text)
 
 
 def redact_all(value: Any, secrets: Collection[str]) -> Any:

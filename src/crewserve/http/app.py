@@ -1,6 +1,6 @@
 """The FastAPI application."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, path_of
 from crewserve.http import problems
+from crewserve.http.answering import Answering, Observe
 from crewserve.http.body_limit import BodyLimit
 from crewserve.http.flow_router import FlowRouter
 from crewserve.http.openapi import complete
@@ -54,7 +55,9 @@ class FlowsApi(FastAPI):
         return complete(super().openapi(), self.execute_urls, self.input_schemas())
 
 
-def build_app(*, lifespan: Lifespan, max_body_bytes: int) -> FlowsApi:
+def build_app(
+    *, lifespan: Lifespan, max_body_bytes: int, observers: Sequence[Observe] = ()
+) -> FlowsApi:
     """An app with everything but flows; include their routers before it starts."""
     app = FlowsApi(
         title="crewserve",
@@ -65,6 +68,7 @@ def build_app(*, lifespan: Lifespan, max_body_bytes: int) -> FlowsApi:
         redoc_url=None,
     )
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(Answering, observers=observers)
     app.add_middleware(RequestIds)
     problems.install(app)
     docs.install(app)

@@ -172,7 +172,7 @@ def _allowed_methods(request: Request) -> list[str]:
 async def _unexpected(request: Request, error: Exception) -> Response:
     """Starlette answers these outside of all middleware, so the request id is added here."""
     request_id = request_id_of(request.scope) or ""
-    log.error("Request %s failed", request_id, exc_info=error)
+    log.error("Request %s failed", request_id, exc_info=error, extra={"request_id": request_id})
     detail = "The server failed on this request; its log has the reason under this request id"
     status, headers = HTTPStatus.INTERNAL_SERVER_ERROR, {"X-Request-ID": request_id}
     return _problem(request, status, "internal_error", detail, headers=headers)

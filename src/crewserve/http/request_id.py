@@ -1,10 +1,11 @@
-"""`X-Request-ID`: the caller's, or one of ours, on every answer and in every problem."""
+"""`X-Request-ID`: the caller's, or one of ours, on every answer, problem and line of the log."""
 
 import os
 import re
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 HEADER: Final = b"x-request-id"
 _KEY: Final = "crewserve.request_id"
@@ -30,7 +31,8 @@ class RequestIds:
                 message.setdefault("headers", []).append((HEADER, request_id))
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        with bound_contextvars(request_id=scope[_KEY]):
+            await self._app(scope, receive, send_with_id)
 
 
 def request_id_of(scope: Scope) -> str | None:

@@ -109,7 +109,8 @@ class LeaseKeeper:
         self._failed = False
         for held in asked.keys() - kept.keys():
             if self._held.pop(held, None):
-                log.warning("Lost the lease of execution %s", held.id)
+                about = {"execution_id": str(held.id)}
+                log.warning("Lost the lease of execution %s", held.id, extra=about)
                 asked[held].on_lost()
         for held, cancel in kept.items():
             if holder := self._held.get(held):

@@ -53,7 +53,13 @@ class Reaper:
             self.store.reap(lost=lost, limit=BATCH, now=self.clock())
         )
         for execution in reaped:
-            log.warning("Execution %s lost its worker and is %s", execution.id, execution.status)
+            about = {"execution_id": str(execution.id), "flow": execution.flow}
+            log.warning(
+                "Execution %s lost its worker and is %s",
+                execution.id,
+                execution.status,
+                extra=about,
+            )
         if again := [one for one in reaped if one.status is Status.PENDING]:
             self.announce(again)
         return len(reaped)

@@ -9,6 +9,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from structlog.contextvars import bind_contextvars
+
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.refused import event_instead, step_instead
 from crewserve.domain.errors import StaleExecution, StorageUnavailable, ValueRefused
@@ -240,6 +242,7 @@ class Supervisor:
         self.wake.set()
 
     async def _attempt(self, job: Job) -> Execution | None:
+        bind_contextvars(execution_id=str(job.execution.id), flow=job.execution.flow)
         recorder = self.record_events(job.held)
         event = await job.work(partial(self._prepare, job, recorder))
         if event is None:
