@@ -9,6 +9,7 @@ import pytest
 
 from deploy.brokers import BrokerServer
 from tests.support import postgres
+from tests.support.processes import command_of, parent_of
 from tests.support.servers import FLOWS, Server, crewserve_serve, running
 from tests.support.waiting import eventually
 
@@ -36,19 +37,15 @@ def wait_until_ready(server: Server) -> None:
 def test_each_process_is_ready_again_after_the_template_was_killed(tmp_path: Path) -> None:
     with running(crewserve_serve(QUICK, "--workers", "2"), tmp_path) as server:
         wait_until_ready(server)
-        leader = next(
-            pid for pid in server.processes() if b"crewserve.crew.template" in _parent_of(pid)
-        )
-        os.kill(leader, signal.SIGKILL)
+        os.kill(template_of(server), signal.SIGKILL)
         eventually(lambda: (reasons(server) or {}).get("flows"), what="it is not ready")
         wait_until_ready(server)
 
 
-def _parent_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+def template_of(server: Server) -> int:
+    """Its children are copies of it, with the same command line."""
+    templates = {pid for pid in server.processes() if "crewserve.crew.template" in command_of(pid)}
+    return next(pid for pid in templates if parent_of(pid) not in templates)
 
 
 def test_a_database_that_is_gone_is_told_quickly(tmp_path: Path) -> None:
