@@ -9,6 +9,7 @@ from sqlalchemy import ClauseElement, Engine, event, select
 from crewserve.domain.event_log import ALL, Channel, Wanted
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName, WorkerName
+from crewserve.domain.labels import Label
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.worker import WorkerQuery
@@ -97,6 +98,36 @@ def test_a_page_of_several_kinds_reads_a_page_of_each(
     assert "Seq Scan" not in found
     column = "failure_code" if "codes" in filters else "status"
     assert found.count(f"{column}=?") == 2 or found.count(f"{column} = ") == 2, found
+
+
+@pytest.mark.parametrize("flow", [None, POEM])
+@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize("after", [None, a_new_id()])
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_a_page_of_labelled_executions_reads_their_labels_in_order(
+    engine: Engine, flow: Any, filters: Any, after: Any, oldest_first: Any
+) -> None:
+    labels = frozenset({Label("tag", "nightly"), Label("metadata.customer", "acme")})
+    query = ExecutionQuery(
+        flow=flow, after=after, oldest_first=oldest_first, labels=labels, **filters
+    )
+    found = plan(engine, search.page(query))
+    if engine.dialect.name == "sqlite":
+        assert "SEARCH lead USING COVERING INDEX ix_labels_name_value_execution" in found
+        assert found.count("sqlite_autoindex_executions_1 (id=?)") == 2
+        assert "SEARCH labels USING PRIMARY KEY (execution=? AND name=? AND value=?)" in found
+        assert not sorts(found)
+    else:
+        assert "ix_labels_name_value_execution" in found
+        assert "Seq Scan" not in found
+
+
+def test_counting_labelled_executions_reads_those_only(engine: Engine) -> None:
+    labels = frozenset({Label("tag", "nightly")})
+    found = plan(engine, search.count(ExecutionFilter(labels=labels), [Grouping.STATUS]))
+    assert "ix_labels_name_value_execution" in found
+    assert "SCAN executions" not in found
+    assert "Seq Scan" not in found
 
 
 @pytest.mark.parametrize("by", [[], [Grouping.STATUS], [Grouping.STATUS, Grouping.FLOW]])

@@ -23,6 +23,7 @@ from crewserve.domain.flow import FlowSpec
 from crewserve.domain.flow_control import FlowControl
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, Started
 from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.labels import NO_LABELS, Labels
 from crewserve.domain.policy import Policy
 from crewserve.domain.query import Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
@@ -60,6 +61,7 @@ class How:
     start_at: datetime | None = None
     """Not before this time, nor before *delay* is over."""
     delay: timedelta = timedelta()
+    labels: Labels = NO_LABELS
 
     def begin(self, now: datetime) -> datetime:
         """When it may begin, if it is accepted *now*."""
@@ -144,6 +146,7 @@ class Executions:
             created_at=now,
             available_at=how.begin(now),
             turn=flow.control.turn(flow.name, inputs, how.priority),
+            labels=how.labels,
             **more,
         )
 
@@ -227,7 +230,7 @@ class Executions:
         forked = self._new(
             flow,
             inputs,
-            How(priority=before.turn.priority),
+            How(priority=before.turn.priority, labels=before.labels),
             policy=before.policy,
             parent=before.id,
             accepts_changes=wish.accepts_changes,

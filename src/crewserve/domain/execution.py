@@ -10,6 +10,7 @@ from crewserve.domain.errors import InvalidTransition
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import Standing, Turn
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.labels import NO_LABELS, Labels
 from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.domain.status import TRANSITIONS, Status
 
@@ -49,6 +50,7 @@ class Execution:
     turn: Turn
     driver: Driver = Driver.WORKER
     policy: Policy = DEFAULT
+    labels: Labels = NO_LABELS
     parent: ExecutionId | None = None
     """The execution whose recorded steps it began with."""
     accepts_changes: bool = False

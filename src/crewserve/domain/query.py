@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName
+from crewserve.domain.labels import Label
 from crewserve.domain.status import Status
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,6 +26,10 @@ class ExecutionFilter:
     """Part of the error's message, in any case of letters."""
     created_from: datetime | None = None
     created_before: datetime | None = None
+    labels: frozenset[Label] = frozenset()
+    """With all of these."""
+    attempt: int | None = None
+    min_attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName
 from crewserve.domain.query import EPOCH, ExecutionFilter
 from crewserve.domain.status import Status
+from crewserve.protocol.labels import LabelQuery
 from crewserve.protocol.times import GivenTime
 
 LAST_TIME = datetime(9000, 1, 1, tzinfo=UTC)
+MAX_INTEGER: Final = 2**31 - 1
 
 
 def _possible(time: datetime) -> datetime:
@@ -29,10 +31,8 @@ def some_of(names: Iterable[str]) -> str:
     return f"^{one}(,{one})*$"
 
 
-class ExecutionFilterQuery(BaseModel):
+class ExecutionFilterQuery(LabelQuery):
     """Filters narrow each other down; anything else in the query is refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     flow_name: str | None = Field(None, max_length=100, examples=["poem_flow"])
     status: list[Status] = Field([], max_length=20, description="One of these, if several.")
@@ -44,6 +44,8 @@ class ExecutionFilterQuery(BaseModel):
     )
     created_from: Possible | None = Field(None, description="ISO 8601 with an offset, or `Z`.")
     created_before: Possible | None = None
+    attempt: int | None = Field(None, ge=0, le=MAX_INTEGER, description="1 for the first try.")
+    min_attempt: int | None = Field(None, ge=0, le=MAX_INTEGER)
 
     def fields_of_filter(self) -> dict[str, Any]:
         """Of an `ExecutionFilter`."""
@@ -54,6 +56,9 @@ class ExecutionFilterQuery(BaseModel):
             "error_text": self.error_text,
             "created_from": self.created_from,
             "created_before": self.created_before,
+            "labels": frozenset(self.labels.each()),
+            "attempt": self.attempt,
+            "min_attempt": self.min_attempt,
         }
 
     def filter(self) -> ExecutionFilter:

@@ -213,6 +213,7 @@ def _how(options: ExecuteOptions, spec: FlowSpec) -> How:
         priority=options.priority,
         start_at=options.start_at,
         delay=timedelta(seconds=options.delay_seconds or 0),
+        labels=options.labels,
     )
 
 

@@ -1,6 +1,6 @@
 """Executions on the wire: the specification's bodies, key by key."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -13,6 +13,7 @@ from crewserve.domain.flow_control import MAX_PRIORITY
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
+from crewserve.protocol.labels import LabelQuery
 from crewserve.protocol.times import GivenTime, WireTime, to_wire
 
 MAX_SECONDS: Final = 7 * 24 * 3600
@@ -52,10 +53,8 @@ class ExecutionResponse(BaseModel):
     )
 
 
-class ExecuteOptions(BaseModel):
+class ExecuteOptions(LabelQuery):
     """When, how often and how long it may try; what is not given is the flow's default."""
-
-    model_config = ConfigDict(extra="forbid")
 
     timeout_seconds: float | None = Field(
         None, gt=0, le=MAX_SECONDS, description="How long one attempt may run."
@@ -102,6 +101,10 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _is_empty(value: Sized) -> bool:
+    return len(value) == 0
+
+
 class ExecutionStatusResponse(BaseModel):
     """An execution as it is now."""
 
@@ -115,6 +118,10 @@ class ExecutionStatusResponse(BaseModel):
     error: str | None = Field(None, description="What went wrong, in the flow's own words.")
     error_details: ErrorDetails | None = Field(
         None, exclude_if=_is_none, description="Present when the execution failed."
+    )
+    tags: list[str] = Field([], exclude_if=_is_empty, description="Present when it has some.")
+    metadata: dict[str, str | bool | int | float] = Field(
+        {}, exclude_if=_is_empty, description="Present when it has some."
     )
 
 
@@ -253,8 +260,8 @@ class ExecutionList(BaseModel):
 
 def status_fields(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
     """The fields of `ExecutionStatusResponse`."""
-    failure = execution.failure
-    return {
+    failure, labels = execution.failure, execution.labels
+    fields = {
         "execution_id": str(execution.id),
         "flow_name": execution.flow,
         "status": execution.status,
@@ -265,6 +272,11 @@ def status_fields(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
         "error": failure.message if failure else None,
         "error_details": _details(failure, tracebacks=tracebacks) if failure else None,
     }
+    if labels.tags:
+        fields["tags"] = labels.tags
+    if labels.metadata:
+        fields["metadata"] = labels.metadata
+    return fields
 
 
 def status_body(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Row to record and back: the whole translation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from crewserve.domain.execution import Cancel, Driver, Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import Turn
 from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
+from crewserve.domain.labels import NO_LABELS, Labels
 from crewserve.domain.policy import DEFAULT, Policy, from_fields, to_fields
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
@@ -40,6 +41,7 @@ def to_execution(row: Row[Any]) -> Execution:
             max_running=row.max_running,
         ),
         policy=_policy(row.policy),
+        labels=_labels(row.labels),
         parent=None if row.parent is None else ExecutionId(row.parent),
         accepts_changes=row.accepts_changes,
         fence=row.fence,
@@ -54,6 +56,17 @@ def to_execution(row: Row[Any]) -> Execution:
 def _policy(fields: Mapping[str, Any]) -> Policy:
     """Nearly every row has the default; telling that is quicker than building it."""
     return DEFAULT if fields == _DEFAULT_FIELDS else from_fields(fields)
+
+
+def _labels(fields: Mapping[str, Any] | None) -> Labels:
+    if fields is None:
+        return NO_LABELS
+    return Labels(tags=tuple(fields["tags"]), metadata=fields["metadata"])
+
+
+def to_label_rows(execution: Execution) -> Sequence[Mapping[str, Any]]:
+    """All columns, for an insert."""
+    return [{"execution": execution.id, **one._asdict()} for one in execution.labels.each()]
 
 
 def to_cancel(row: Row[Any]) -> Cancel | None:
@@ -79,7 +92,7 @@ def _to_failure(row: Row[Any]) -> Failure:
 
 def to_row(execution: Execution) -> Mapping[str, Any]:
     """All columns of the record, for an insert."""
-    turn = execution.turn
+    turn, labels = execution.turn, execution.labels
     return {
         "id": execution.id,
         "flow": execution.flow,
@@ -93,6 +106,7 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
         "priority": turn.priority,
         "concurrency_key": turn.key,
         "max_running": turn.max_running,
+        "labels": {"tags": labels.tags, "metadata": labels.metadata} if labels else None,
         **to_changes(execution),
     }
 
@@ -100,7 +114,7 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
 FIXED: Final = frozenset(
     {
         *{"id", "flow", "driver", "inputs", "created_at", "policy", "parent", "accepts_changes"},
-        *{"queue", "priority", "concurrency_key", "max_running"},
+        *{"queue", "priority", "concurrency_key", "max_running", "labels"},
     }
 )
 """The columns that never change; `to_changes` has all others of `RECORDED`."""

@@ -42,6 +42,9 @@ def matches(row: Execution, found: ExecutionFilter) -> bool:
         and (found.error_text is None or _says(row, found.error_text))
         and (found.created_from is None or row.created_at >= found.created_from)
         and (found.created_before is None or row.created_at < found.created_before)
+        and found.labels <= set(row.labels.each())
+        and found.attempt in (None, row.attempt)
+        and (found.min_attempt is None or row.attempt >= found.min_attempt)
     )
 
 

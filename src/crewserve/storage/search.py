@@ -14,8 +14,11 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Dialect,
+    FromClause,
     Select,
+    and_,
     cast,
+    exists,
     extract,
     func,
     literal,
@@ -24,12 +27,14 @@ from sqlalchemy import (
     union_all,
 )
 
+from crewserve.domain.labels import Label
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
-from crewserve.storage.tables import executions
+from crewserve.storage.tables import executions, labels
 from crewserve.storage.types import JsonValue
 
 Statement = Select[Any]
 Condition = ColumnElement[bool]
+Ids = ColumnElement[UUID]
 
 COLUMNS: Final = {
     Grouping.STATUS: executions.c.status,
@@ -47,6 +52,8 @@ def page(query: ExecutionQuery) -> Statement:
     No index has several statuses or codes in one order. So each gets a page of its own, and the
     page is the first of those.
     """
+    if query.labels:
+        return _labelled_page(query)
     rest = [*_everywhere(query), *_behind(query)]
     alternatives = [[*chosen, *rest] for chosen in _alternatives(query)]
     if len(alternatives) == 1:
@@ -58,6 +65,29 @@ def page(query: ExecutionQuery) -> Statement:
     return _in_order(_records(query).where(executions.c.id.in_(union_all(*pages))), query)
 
 
+def _labelled_page(query: ExecutionQuery) -> Statement:
+    """Metadata are rarer than tags, and sorted before them: the first leads, in order.
+
+    What else must hold is looked up for each, so that no other index tempts SQLite.
+    """
+    first, *others = sorted(query.labels)
+    lead = labels.alias("lead")
+    rest = [executions.c.id == lead.c.execution, *_kinds(query), *_everywhere(query)]
+    found = select(lead.c.execution).where(
+        _is(lead, first),
+        *(exists().where(labels.c.execution == lead.c.execution, _is(labels, o)) for o in others),
+        exists(executions.c.id).where(*rest),
+        *_of_time(query, lead.c.execution),
+        *_behind(query, lead.c.execution),
+    )
+    page_of_ids = _in_order(found, query, lead.c.execution)
+    return _in_order(_records(query).where(executions.c.id.in_(page_of_ids)), query)
+
+
+def _is(table: FromClause, label: Label) -> Condition:
+    return and_(table.c.name == label.name, table.c.value == label.value)
+
+
 def _records(query: ExecutionQuery) -> Statement:
     if query.results:
         return select(executions)
@@ -65,15 +95,14 @@ def _records(query: ExecutionQuery) -> Statement:
     return select(*(nothing if column.name == "result" else column for column in executions.c))
 
 
-def _in_order(statement: Statement, query: ExecutionQuery) -> Statement:
-    order = executions.c.id if query.oldest_first else executions.c.id.desc()
+def _in_order(statement: Statement, query: ExecutionQuery, ids: Ids = executions.c.id) -> Statement:
+    order = ids if query.oldest_first else ids.desc()
     return statement.order_by(order).limit(query.limit)
 
 
-def _behind(query: ExecutionQuery) -> Iterator[Condition]:
+def _behind(query: ExecutionQuery, ids: Ids = executions.c.id) -> Iterator[Condition]:
     if query.after is not None:
-        column = executions.c.id
-        yield column > query.after if query.oldest_first else column < query.after
+        yield ids > query.after if query.oldest_first else ids < query.after
 
 
 def _alternatives(found: ExecutionFilter) -> list[tuple[Condition, ...]]:
@@ -84,17 +113,29 @@ def _alternatives(found: ExecutionFilter) -> list[tuple[Condition, ...]]:
 
 
 def _everywhere(found: ExecutionFilter) -> Iterator[Condition]:
+    """But kinds and labels."""
     if found.flow is not None:
         yield executions.c.flow == found.flow
     if found.error_text is not None:
         yield executions.c.failure_code.is_not(None)
         yield executions.c.failure_message.icontains(found.error_text, autoescape=True)
+    yield from _of_time(found, executions.c.id)
     if found.created_from is not None:
-        yield executions.c.id >= _first_id(found.created_from - ID_SLACK)
         yield executions.c.created_at >= found.created_from
     if found.created_before is not None:
-        yield executions.c.id < _first_id(found.created_before + ID_SLACK)
         yield executions.c.created_at < found.created_before
+    if found.attempt is not None:
+        yield executions.c.attempt == found.attempt
+    if found.min_attempt is not None:
+        yield executions.c.attempt >= found.min_attempt
+
+
+def _of_time(found: ExecutionFilter, ids: Ids) -> Iterator[Condition]:
+    """A little more than the window, as ids have it."""
+    if found.created_from is not None:
+        yield ids >= _first_id(found.created_from - ID_SLACK)
+    if found.created_before is not None:
+        yield ids < _first_id(found.created_before + ID_SLACK)
 
 
 def _first_id(moment: datetime) -> UUID:
@@ -123,8 +164,14 @@ def bars(found: ExecutionFilter, interval: timedelta, dialect: Dialect) -> State
 
 
 def _all_of(statement: Statement, found: ExecutionFilter) -> Statement:
+    for label in found.labels:
+        have_it = select(labels.c.execution).where(_is(labels, label))
+        statement = statement.where(executions.c.id.in_(have_it))
+    return statement.where(*_kinds(found), *_everywhere(found))
+
+
+def _kinds(found: ExecutionFilter) -> Iterator[Condition]:
     if found.statuses:
-        statement = statement.where(executions.c.status.in_(sorted(found.statuses)))
+        yield executions.c.status.in_(sorted(found.statuses))
     if found.codes:
-        statement = statement.where(executions.c.failure_code.in_(sorted(found.codes)))
-    return statement.where(*_everywhere(found))
+        yield executions.c.failure_code.in_(sorted(found.codes))

@@ -43,10 +43,12 @@ from crewserve.storage.mapping import (
     to_cancel,
     to_changes,
     to_execution,
+    to_label_rows,
     to_row,
     to_step_row,
 )
 from crewserve.storage.prepared import Prepared
+from crewserve.storage.tables import labels
 from crewserve.storage.tables import steps as steps_table
 from crewserve.storage.writer import T, Writer
 
@@ -71,6 +73,7 @@ class SqlStore:
         self._entries = EntryWriter(dialect)
         self._insert = Prepared(statements.add(dialect), dialect, RECORDED)
         self._update = Prepared(statements.replace(dialect), dialect, changing)
+        self._label = Prepared(statements.LABEL, dialect, labels.c.keys())
         self._remove = statements.remove(dialect)
         self._begin_attempt = Prepared(statements.BEGIN_ATTEMPT, dialect, begun)
         self._end_attempt = Prepared(statements.END_ATTEMPT, dialect)
@@ -90,6 +93,7 @@ class SqlStore:
     ) -> Future[Sequence[ExecutionId]]:
         asked = standing(execution, execution.created_at)
         row = {**to_row(execution), **lane_of(execution), "asked": asked}
+        labelled = to_label_rows(execution)
         recorded = [to_step_row(Held(execution.id, 0), step) for step in steps]
         is_limited = asked is Standing.HELD or control.max_pending is not None
 
@@ -103,6 +107,8 @@ class SqlStore:
             if key is not None:
                 self._keys.record(connection, key, execution)
             self._insert.run(connection, row)
+            if labelled:
+                self._label.run_all(connection, labelled)
             for step in recorded:
                 self._add_step.run(connection, step)
             self._entries.write(connection, [(execution.id, lifecycle.accepted(execution))])

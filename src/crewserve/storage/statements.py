@@ -32,7 +32,7 @@ from crewserve.domain.ids import WorkerName
 from crewserve.domain.status import TERMINAL, Status
 from crewserve.ports import Held
 from crewserve.storage.lines import ASKED, IN_LINE, NOT_PAUSED, QUEUE, TAKEN, place, unless_paused
-from crewserve.storage.tables import CLAIMABLE, attempts, executions, steps
+from crewserve.storage.tables import CLAIMABLE, attempts, executions, labels, steps
 from crewserve.storage.types import UtcDateTime
 from crewserve.storage.upsert import dialect_insert, replacing, replacing_insert
 
@@ -139,6 +139,8 @@ CLAIMED = (
     )
     .with_for_update(skip_locked=True)
 )
+
+LABEL = insert(labels)
 
 BEGIN_ATTEMPT = insert(attempts)
 

@@ -63,6 +63,7 @@ executions: Final = Table(
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("concurrency_key", Text, nullable=False, server_default=""),
     Column("max_running", Integer),
+    Column("labels", JsonValue),
     Column("standing", String(8)),
     Column("place", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("(lease_owner is null) = (lease_expires_at is null)", name="lease_is_whole"),
@@ -132,6 +133,18 @@ paused_queues: Final = Table(
     Column("name", Text, primary_key=True),
     Column("paused_at", UtcDateTime, nullable=False),
 )
+
+labels: Final = Table(
+    "labels",
+    metadata,
+    Column("execution", Uuid, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Those of the column of the same name, to be found by."""
+
+Index("ix_labels_name_value_execution", labels.c.name, labels.c.value, labels.c.execution.desc())
 
 attempts: Final = Table(
     "attempts",

@@ -33,6 +33,7 @@ from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execu
 from crewserve.testing.dispatching import DispatchContract, FlowReportsContract
 from crewserve.testing.event_logs import EventLogContract
 from crewserve.testing.idempotency import IdempotencyContract
+from crewserve.testing.labels import LabelsContract
 from crewserve.testing.lines import LinesContract
 from crewserve.testing.reading import ReadingContract
 from crewserve.testing.refusals import RefusalContract
@@ -373,5 +374,6 @@ class StoreContract(
     FlowReportsContract,
     WorkersContract,
     LinesContract,
+    LabelsContract,
 ):
     """All of it."""
