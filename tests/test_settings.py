@@ -1,19 +1,22 @@
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from crewserve.domain.pricing import Price
 from crewserve.settings import Settings
 
 URL = SecretStr("postgresql://me:secret@there/mine")
+PRICES = '{"a/b": {"prompt": 0.15, "completion": 0.6}}'
 BROKER = SecretStr("amqp://me:secret@there/mine")
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("DATABASE_URL", "BROKER_URL", "LEASE_SECONDS"):
+    for name in ("DATABASE_URL", "BROKER_URL", "LEASE_SECONDS", "PRICES"):
         monkeypatch.delenv(f"CREWSERVE_{name}", raising=False)
 
 
@@ -48,3 +51,39 @@ def test_a_broker_needs_a_database_that_hosts_can_share(monkeypatch: pytest.Monk
 def test_only_brokers_that_are_known_are_taken() -> None:
     with pytest.raises(ValidationError, match="amqp:// or redis://"):
         Settings(database_url=URL, broker_url=SecretStr("kafka://there"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("", PRICES),
+        ("prices.json", PRICES),
+        ("prices.toml", '["a/b"]\nprompt = 0.15\ncompletion = 0.6'),
+    ],
+)
+def test_prices_are_exact_wherever_they_are_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: str
+) -> None:
+    if name:
+        (tmp_path / name).write_text(content)
+    monkeypatch.setenv("CREWSERVE_PRICES", name or content)
+    expected = Price(prompt=Decimal("0.15"), completion=Decimal("0.6"))
+    assert Settings().price_table() == {"a/b": expected}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "no-such-file.json",
+        "{",
+        '{"a/b": {"prompt": 1}}',
+        '{"a/b": {"prompt": -1, "completion": 1}}',
+        '{"a/b": {"prompt": NaN, "completion": 1}}',
+        '{"a/b": {"prompt": 1, "completion": 1, "input": 1}}',
+        '["a/b"]',
+    ],
+)
+def test_prices_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    monkeypatch.setenv("CREWSERVE_PRICES", wrong)
+    with pytest.raises(ValidationError, match="CREWSERVE_PRICES"):
+        Settings()

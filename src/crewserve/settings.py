@@ -3,21 +3,53 @@
 Only `bootstrap` and `cli` read it; parts receive values. ``.env.example`` is generated from here.
 """
 
+import json
 import os
+import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from crewserve.domain.pricing import Price, Prices
 
 ENV_FILE = ".env"
 BROKERS = frozenset({"amqp", "amqps", "redis", "rediss"})
 DISTRIBUTED_LEASE = timedelta(seconds=120)
+
+
+Dollars = Annotated[Decimal, Ge(0), Le(100_000)]
+
+
+class GivenPrice(BaseModel):
+    """A `Price` as it is written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: Dollars
+    completion: Dollars
+    cached: Dollars | None = None
+
+
+def read_prices(text: str) -> Any:
+    """*text* is JSON, or the path of a file of JSON or TOML."""
+    try:
+        if text.lstrip().startswith("{"):
+            return json.loads(text, parse_float=Decimal)
+        content = Path(text).read_text()
+        if text.endswith(".toml"):
+            return tomllib.loads(content, parse_float=Decimal)
+        return json.loads(content, parse_float=Decimal)
+    except (OSError, ValueError) as error:
+        message = "it can be read neither as JSON nor as the path of such a file: {why}"
+        raise PydanticCustomError("prices", message, {"why": str(error)}) from error
 
 
 class Settings(BaseSettings):
@@ -104,6 +136,11 @@ class Settings(BaseSettings):
     access_log: bool = Field(default=True, alias="CREWSERVE_ACCESS_LOG")
     """Whether each request is a line of the log, except those for health and metrics."""
 
+    prices: Annotated[dict[str, GivenPrice], NoDecode] = Field({}, alias="CREWSERVE_PRICES")
+    """What models cost, in US dollars for a million tokens: a file of JSON or TOML, or the JSON
+    itself, as {"openai/gpt-4o-mini": {"prompt": 0.15, "cached": 0.075, "completion": 0.6}}. Of
+    other models it is not known. The small model that runs on this machine costs nothing."""
+
     max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
     """Larger request bodies are refused."""
 
@@ -125,6 +162,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _read_prices(cls, value: object) -> object:
+        return read_prices(value) if isinstance(value, str) else value
 
     @field_validator("broker_url")
     @classmethod
@@ -157,6 +199,10 @@ class Settings(BaseSettings):
         if self.database_url and "lease_seconds" not in self.model_fields_set:
             return DISTRIBUTED_LEASE
         return timedelta(seconds=self.lease_seconds)
+
+    def price_table(self) -> Prices:
+        """`prices`."""
+        return {model: Price(**given.model_dump()) for model, given in self.prices.items()}
 
     @property
     def recycle_growth_bytes(self) -> int | None:

@@ -28,6 +28,8 @@ class Provider:
     """Called before each piece of an answer that streams."""
     answers: Callable[[dict[str, Any]], str] | None = None
     """What to say to a request, instead of `text`."""
+    tool_calls: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda _: []
+    """Which tools it asks for in place of an answer."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of the chat completions that were asked for."""
     authorizations: list[str] = field(default_factory=list)
@@ -47,7 +49,9 @@ class Provider:
         self.requests.append(body)
         self.authorizations.append(authorization)
         time.sleep(self.delay)
-        message = {"role": "assistant", "content": self.says(body)}
+        message: dict[str, Any] = {"role": "assistant", "content": self.says(body)}
+        if calls := self.tool_calls(body):
+            message |= {"content": None, "tool_calls": calls}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return self._completion(body, "chat.completion", [choice], USAGE)
 

@@ -28,6 +28,7 @@ from crewserve.domain.policy import Policy
 from crewserve.domain.query import Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
+from crewserve.domain.usage import Spent
 from crewserve.ports import (
     Announce,
     AnnounceCancel,
@@ -290,6 +291,10 @@ class Executions:
         """Raises: ExecutionNotFound, StepNotRecorded."""
         await self.reader.get(execution_id)
         return await self.reader.step(execution_id, position)
+
+    async def usage(self, execution_id: ExecutionId) -> tuple[Execution, Sequence[Spent]]:
+        """By step, agent and model. Raises: ExecutionNotFound."""
+        return await self.reader.get(execution_id), await self.reader.usage(execution_id)
 
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         """The oldest first; none for an unknown id."""

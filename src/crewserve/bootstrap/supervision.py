@@ -14,6 +14,7 @@ from crewserve.application.flow_reports import FlowReporting
 from crewserve.bootstrap.duties import begin, keep
 from crewserve.bootstrap.ground import Ground, WritingGround, now
 from crewserve.bootstrap.presence import be_seen, call_roll
+from crewserve.crew.embedded_model import MODEL as EMBEDDED
 from crewserve.crew.embedded_model import EmbeddedModel
 from crewserve.crew.environment import private_parts, template_environment
 from crewserve.crew.generation import Lifespan
@@ -21,6 +22,7 @@ from crewserve.crew.host import ForkingHost, HostPlan
 from crewserve.crew.processes import OWNER, kill_strays
 from crewserve.domain.flow import FlowDescription
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.pricing import FREE
 from crewserve.engines.local import LocalEngine
 from crewserve.ports import Announce, Described, ExecutionStore, Work
 from crewserve.settings import environment, export
@@ -109,6 +111,7 @@ async def open_host(
             growth_bytes=ground.settings.recycle_growth_bytes,
         ),
         with_content=ground.settings.event_content,
+        prices={EMBEDDED: FREE, **ground.settings.price_table()},
     )
     host = ForkingHost(plan, on_room, describe)
     ground.stack.push_async_callback(host.close)

@@ -14,6 +14,7 @@ from crewai.events.base_events import BaseEvent
 from crewserve.crew.bounding import Bounded
 from crewserve.crew.event_fields import COMMON, FIELDS, IGNORED, NAMES, NUMBERS, Fields
 from crewserve.crew.internals import channel_of
+from crewserve.crew.uses import use_of
 from crewserve.crew.wire import Message
 from crewserve.domain.event_log import TEXTS
 
@@ -31,12 +32,12 @@ class EventWatch:
         self._note = note
         self._with_content = with_content
 
-    def take(self, _: object, event: Any) -> None:
+    def take(self, source: object, event: Any) -> None:
         """Whatever it is, and whatever is in it: a flow must not fail because it is watched."""
         if event.type in IGNORED:
             return
         try:
-            told = self._chunk(event) if event.type in TEXTS else self._entry(event)
+            told = self._chunk(event) if event.type in TEXTS else self._entry(source, event)
         except Exception as error:  # noqa: BLE001  # properties of users' classes may raise
             told = {"channel": "custom", "data": {"error": f"unreadable: {type(error).__name__}"}}
         if told is not None:
@@ -48,13 +49,14 @@ class EventWatch:
             return None
         return {"call": event.call_id, "text": event.chunk}
 
-    def _entry(self, event: Any) -> Message:
+    def _entry(self, source: object, event: Any) -> Message:
         kind: type[BaseEvent] = type(event)
         fields, bounded = _fields_of(kind, event.type), Bounded()
         data = dict(_told(event, (*fields.plain, *COMMON.plain), bounded.field))
         if self._with_content:
             data |= _told(event, (*fields.content, *COMMON.content), _content(bounded))
-        return {"channel": channel_of(event), "data": data}
+        used = use_of(source, event)
+        return {"channel": channel_of(event), "data": data, **({"used": used} if used else {})}
 
 
 def _head(event: Any) -> Message:

@@ -14,12 +14,14 @@ from crewserve.crew.generation import Generation, Lifespan
 from crewserve.crew.pool import Pool
 from crewserve.crew.processes import GENERATION, OWNER
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
+from crewserve.crew.used import to_use
 from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
 from crewserve.domain.errors import FieldError, NotReady, StaleExecution
 from crewserve.domain.event_log import Channel, Chunk, Entry
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
+from crewserve.domain.pricing import Prices
 from crewserve.domain.step import Step
 from crewserve.ports import Described, Finished, Held, Outcome, Run, Stopped
 
@@ -49,6 +51,7 @@ class HostPlan:
     """Idle children kept ready."""
     with_content: bool
     """Whether what people, models and tools say is told of events."""
+    prices: Prices = field(default_factory=dict)
     lifespan: Lifespan = field(default_factory=Lifespan)
     """Of a template process."""
 
@@ -124,7 +127,9 @@ class ForkingHost:
         self._children[held] = child
         try:
             answer = await child.ask(
-                self._assignment(run), partial(_keep, run), partial(_note, run)
+                self._assignment(run),
+                partial(_keep, run),
+                partial(_note, run, self.plan.prices),
             )
         except ChildDied as death:
             return Failure(code=FailureCode.WORKER_LOST, message=str(death))
@@ -317,16 +322,18 @@ async def _keep(run: Run, raw: Message) -> bool:
     return True
 
 
-async def _note(run: Run, raw: list[Message]) -> None:
-    await run.note([_happened(one) for one in raw])
+async def _note(run: Run, prices: Prices, raw: list[Message]) -> None:
+    await run.note([_happened(one, prices) for one in raw])
 
 
-def _happened(raw: Message) -> Entry | Chunk:
+def _happened(raw: Message, prices: Prices) -> Entry | Chunk:
     told = {name: raw[name] for name in ("type", "step", "parent")}
     told["at"] = datetime.fromtimestamp(raw["at"], UTC)
     if "text" in raw:
         return Chunk(**told, call=raw["call"], text=raw["text"])
-    return Entry(**told, id=str(raw["id"]), channel=Channel(raw["channel"]), data=raw["data"])
+    used = to_use(raw["used"], prices) if "used" in raw else None
+    channel, data = Channel(raw["channel"]), raw["data"]
+    return Entry(**told, id=str(raw["id"]), channel=channel, data=data, used=used)
 
 
 def _outcome(answer: Message) -> Outcome:

@@ -1,10 +1,13 @@
 """What happens in an execution, in order."""
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
+
+from crewserve.domain.usage import NOTHING, Spender, Usage, Use
 
 
 class Channel(StrEnum):
@@ -41,6 +44,17 @@ class Entry:
     """The id of what it happened in."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """JSON data."""
+    used: Use | None = None
+    """The log adds it up, and does not keep it here."""
+
+
+def spent(entries: Iterable[Entry]) -> Mapping[Spender, Usage]:
+    """What they used together."""
+    found: dict[Spender, Usage] = defaultdict(lambda: NOTHING)
+    for entry in entries:
+        if entry.used is not None:
+            found[Spender(entry.step or "", entry.used.agent, entry.used.model)] += entry.used.usage
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

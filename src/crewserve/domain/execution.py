@@ -13,6 +13,7 @@ from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.domain.labels import NO_LABELS, Labels
 from crewserve.domain.policy import DEFAULT, Policy
 from crewserve.domain.status import TRANSITIONS, Status
+from crewserve.domain.usage import Usage
 
 GRACE: Final = timedelta(seconds=5)
 """What a running execution gets to stop by itself, unless somebody says otherwise."""
@@ -71,6 +72,8 @@ class Execution:
     cancel: Cancel | None = None
     result: Any = None
     failure: Failure | None = None
+    usage: Usage | None = None
+    """Of all attempts, as far as the log has told it; None: nothing. Events never change it."""
 
 
 _STANDING: Final = frozenset({Status.PENDING, Status.RUNNING})

@@ -18,6 +18,7 @@ from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.step import Attempt, Step
+from crewserve.domain.usage import Spent
 from crewserve.domain.worker import Worker, WorkerQuery
 
 LetIn = Callable[[Sequence[Execution]], object]
@@ -210,6 +211,10 @@ class ExecutionReader(Protocol):
         """The oldest first; empty also for an unknown id."""
         ...
 
+    async def usage(self, execution_id: ExecutionId) -> Sequence[Spent]:
+        """By step, agent and model, at most a thousand; empty also for an unknown id."""
+        ...
+
     async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
         """Whatever its request was, and perhaps longer ago than `KEPT`."""
         ...
@@ -252,6 +257,8 @@ class EventLog(EventReader, Protocol):
         numbered: bool = True,
     ) -> Future[int | None]:
         """Number them on from the last one; with *numbered*, answers with that of the last of them.
+
+        What they used is added up in the same transaction, and to the execution's record.
 
         With *again*, those whose id is in the log are left out: the answer to a write was lost.
 

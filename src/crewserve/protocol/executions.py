@@ -15,6 +15,7 @@ from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.protocol.labels import LabelQuery
 from crewserve.protocol.times import GivenTime, WireTime, to_wire
+from crewserve.protocol.usage import UsageBody, usage_fields
 
 MAX_SECONDS: Final = 7 * 24 * 3600
 MAX_DELAY_SECONDS: Final = 366 * 24 * 3600
@@ -22,9 +23,11 @@ MAX_DELAY_SECONDS: Final = 366 * 24 * 3600
 _OF_POLICY: Final = {"timeout_seconds", "max_attempts", "backoff_seconds", "retry_on"}
 
 OPTIONAL_FIELDS: Final = frozenset(
-    {"started_at", "completed_at", "result", "error", "error_details"}
+    {"started_at", "completed_at", "result", "error", "error_details", "usage"}
 )
 """Of an execution's status; the others are always there."""
+
+_ABSENT_WITHOUT: Final = ("error_details", "usage")
 
 _TIMES: Final = ("created_at", "started_at", "completed_at")
 
@@ -122,6 +125,9 @@ class ExecutionStatusResponse(BaseModel):
     tags: list[str] = Field([], exclude_if=_is_empty, description="Present when it has some.")
     metadata: dict[str, str | bool | int | float] = Field(
         {}, exclude_if=_is_empty, description="Present when it has some."
+    )
+    usage: UsageBody | None = Field(
+        None, exclude_if=_is_none, description="Present as soon as it has used anything."
     )
 
 
@@ -271,6 +277,7 @@ def status_fields(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
         "result": execution.result,
         "error": failure.message if failure else None,
         "error_details": _details(failure, tracebacks=tracebacks) if failure else None,
+        "usage": None if execution.usage is None else usage_fields(execution.usage),
     }
     if labels.tags:
         fields["tags"] = labels.tags
@@ -285,8 +292,9 @@ def status_body(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
     for name in _TIMES:
         if time := body[name]:
             body[name] = to_wire(time)
-    if body["error_details"] is None:
-        del body["error_details"]
+    for name in _ABSENT_WITHOUT:
+        if body[name] is None:
+            del body[name]
     return body
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Row, Select, bindparam, func, select
 
-from crewserve.domain.event_log import ALL, Channel, Entry, Wanted
+from crewserve.domain.event_log import ALL, Channel, Entry, Wanted, spent
 from crewserve.domain.ids import ExecutionId
 from crewserve.ports import Held
 from crewserve.storage.entries import EntryWriter
 from crewserve.storage.prepared import Prepared
 from crewserve.storage.sql_reader import SqlReader
 from crewserve.storage.tables import events
+from crewserve.storage.usage import UsageWriter
 from crewserve.storage.writer import Writer
 
 _LAST = select(func.coalesce(func.max(events.c.sequence), 0)).where(
@@ -40,6 +41,7 @@ class SqlEventLog(ReadEvents):
         super().__init__(reader)
         self._writer = writer
         self._entries = EntryWriter(dialect)
+        self._usage = UsageWriter(dialect)
         self._last = Prepared(_LAST, dialect)
 
     def append(
@@ -53,6 +55,7 @@ class SqlEventLog(ReadEvents):
         def run(connection: Connection) -> int | None:
             new = _missing(connection, held.id, entries) if again else entries
             self._entries.append(connection, held, new)
+            self._usage.add(connection, held.id, spent(new))
             if not numbered:
                 return None
             last: int = self._last.run(connection, {"execution": held.id}).scalar_one()

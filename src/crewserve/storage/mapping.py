@@ -16,6 +16,7 @@ from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.ports import Held
 from crewserve.storage.tables import executions
+from crewserve.storage.usage import AMOUNTS, to_usage
 
 _DEFAULT_FIELDS: Final = to_fields(DEFAULT)
 
@@ -50,6 +51,7 @@ def to_execution(row: Row[Any]) -> Execution:
         cancel=to_cancel(row),
         result=row.result,
         failure=None if row.failure_code is None else _to_failure(row),
+        usage=None if row.model_calls is None else to_usage(row),
     )
 
 
@@ -122,9 +124,12 @@ FIXED: Final = frozenset(
 RECORDED: Final = tuple(
     name
     for name in executions.columns.keys()  # noqa: SIM118  # a collection, not a mapping
-    if name not in {"dispatched_at", "dispatches", "standing", "place"}
+    if name not in {"dispatched_at", "dispatches", "standing", "place", *AMOUNTS, "cost"}
 )
-"""The columns of an execution's record; the others are bookkeeping of announcements and lines."""
+"""The columns of an execution's record that it brings with it.
+
+The others are bookkeeping of announcements and lines, and what its events say that it used.
+"""
 
 
 def to_changes(execution: Execution) -> Mapping[str, Any]:

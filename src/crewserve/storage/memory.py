@@ -36,6 +36,7 @@ from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
+from crewserve.domain.usage import Spender, Usage
 from crewserve.domain.worker import Worker
 from crewserve.ports import (
     FlowReport,
@@ -45,13 +46,14 @@ from crewserve.ports import (
 from crewserve.storage import memory_search
 from crewserve.storage.memory_events import MemoryEvents
 from crewserve.storage.memory_lanes import MemoryLanes
+from crewserve.storage.memory_usage import MemoryUsage
 from crewserve.storage.memory_workers import MemoryWorkers
 from crewserve.storage.types import encode_json
 
 T = TypeVar("T")
 
 
-class MemoryStore(MemoryEvents, MemoryWorkers):
+class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers):
     """All storage ports in one process; nothing outlives it."""
 
     def __init__(self) -> None:
@@ -59,6 +61,7 @@ class MemoryStore(MemoryEvents, MemoryWorkers):
         self._steps: dict[ExecutionId, dict[int, tuple[int, Step]]] = {}
         self._attempts: dict[Held, Attempt] = {}
         self._entries: dict[ExecutionId, list[Entry]] = {}
+        self._usage: dict[ExecutionId, dict[Spender, Usage]] = {}
         self._keys: dict[tuple[str, str], KeyedStart] = {}
         self._dispatches: dict[ExecutionId, tuple[int, datetime]] = {}
         self._reports: dict[FlowName, FlowReport] = {}
@@ -231,6 +234,7 @@ class MemoryStore(MemoryEvents, MemoryWorkers):
             self._let_in += self._lanes.admit(row)
             self._steps.pop(execution_id, None)
             self._entries.pop(execution_id, None)
+            self._usage.pop(execution_id, None)
             self._dispatches.pop(execution_id, None)
             for held in [held for held in self._attempts if held.id == execution_id]:
                 del self._attempts[held]

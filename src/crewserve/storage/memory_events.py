@@ -1,12 +1,13 @@
 """What happened in each execution, in a dict."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TypeVar
 
-from crewserve.domain.event_log import ALL, Entry, Wanted
+from crewserve.domain.event_log import ALL, Entry, Wanted, spent
 from crewserve.domain.ids import ExecutionId
+from crewserve.domain.usage import Spender, Usage
 from crewserve.ports import Held
 from crewserve.storage.types import encode_json
 
@@ -25,6 +26,9 @@ class MemoryEvents:
     def _transaction(self, run: Callable[[], T]) -> Future[T]:
         raise NotImplementedError
 
+    def _add_usage(self, execution_id: ExecutionId, found: Mapping[Spender, Usage]) -> None:
+        raise NotImplementedError
+
     def append(
         self,
         held: Held,
@@ -39,6 +43,7 @@ class MemoryEvents:
             known = {entry.id for entry in self._entries[held.id]} if again else ()
             new = [entry for entry in entries if entry.id is None or entry.id not in known]
             self._log(held.id, *new)
+            self._add_usage(held.id, spent(new))
             return len(self._entries[held.id]) if numbered else None
 
         return self._transaction(run)
@@ -52,4 +57,4 @@ class MemoryEvents:
     def _log(self, execution_id: ExecutionId, *entries: Entry) -> None:
         written = self._entries.setdefault(execution_id, [])
         for entry in entries:
-            written.append(replace(entry, sequence=len(written) + 1))
+            written.append(replace(entry, sequence=len(written) + 1, used=None))

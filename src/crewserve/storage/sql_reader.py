@@ -26,7 +26,8 @@ from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.domain.query import EPOCH, Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
-from crewserve.storage import keys, search
+from crewserve.domain.usage import Spent
+from crewserve.storage import keys, search, usage
 from crewserve.storage.mapping import to_attempt, to_execution, to_step
 from crewserve.storage.positions import PAUSED, QUEUES, before, to_queues
 from crewserve.storage.prepared import Prepared
@@ -138,6 +139,9 @@ class SqlReader:
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         statement = select(attempts).where(attempts.c.execution == execution_id)
         return [to_attempt(row) for row in await self.rows(statement.order_by(attempts.c.fence))]
+
+    async def usage(self, execution_id: ExecutionId) -> Sequence[Spent]:
+        return [usage.to_spent(row) for row in await self.rows(usage.of_execution(execution_id))]
 
     async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
         rows = await self.rows(keys.find(key))

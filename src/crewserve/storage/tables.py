@@ -29,6 +29,17 @@ metadata: Final = MetaData(
     }
 )
 
+
+def _amounts(*, nullable: bool) -> list["Column[int]"]:
+    """What was used; see `domain.usage.Usage`."""
+    calls = [Column(name, Integer, nullable=nullable) for name in ("model_calls", "tool_calls")]
+    tokens = [
+        Column(f"{kind}_tokens", BigInteger, nullable=nullable)
+        for kind in ("prompt", "cached", "completion", "reasoning")
+    ]
+    return [*calls, *tokens, Column("cost", BigInteger)]
+
+
 executions: Final = Table(
     "executions",
     metadata,
@@ -66,6 +77,7 @@ executions: Final = Table(
     Column("labels", JsonValue),
     Column("standing", String(8)),
     Column("place", BigInteger, nullable=False, server_default="0"),
+    *_amounts(nullable=True),
     CheckConstraint("(lease_owner is null) = (lease_expires_at is null)", name="lease_is_whole"),
     CheckConstraint("status != 'running' or lease_owner is not null", name="running_is_held"),
 )
@@ -190,6 +202,17 @@ events: Final = Table(
     Column("parent", Text),
     Column("data", JsonValue, nullable=False),
     sqlite_with_rowid=False,  # an execution's entries lie together, in order
+)
+
+usage: Final = Table(
+    "usage",
+    metadata,
+    Column("execution", Uuid, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("agent", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    *_amounts(nullable=False),
+    sqlite_with_rowid=False,
 )
 
 idempotency_keys: Final = Table(

@@ -50,6 +50,7 @@ from crewserve.testing.stores import (
     done,
     held_by,
 )
+from crewserve.testing.usage import UsageContract
 from crewserve.testing.workers import WorkersContract
 
 
@@ -375,5 +376,6 @@ class StoreContract(
     WorkersContract,
     LinesContract,
     LabelsContract,
+    UsageContract,
 ):
     """All of it."""

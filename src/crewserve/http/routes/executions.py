@@ -15,7 +15,7 @@ from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
 from crewserve.http.filters import ExecutionFilterQuery, some_of
 from crewserve.http.problems import responses
-from crewserve.http.routes import events, lifecycle, statistics, steps
+from crewserve.http.routes import events, lifecycle, statistics, steps, usage
 from crewserve.http.waiting import WaitQuery, shown_execution
 from crewserve.protocol.executions import (
     OPTIONAL_FIELDS,
@@ -30,6 +30,7 @@ router.include_router(lifecycle.router)
 router.include_router(steps.router)
 router.include_router(events.router)
 router.include_router(statistics.router)
+router.include_router(usage.of_execution)
 
 
 class _NoName(StringConvertor):
