@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     flows use a small model that runs on this machine."""
 
     api_host: str = Field("127.0.0.1", alias="API_HOST")
-    """Address to listen on. Anybody who reaches it may start flows."""
+    """Address to listen on."""
 
     api_port: Annotated[int, Ge(0), Le(65535)] = Field(8000, alias="API_PORT")
     """TCP port; 0 lets the system choose."""
@@ -140,6 +140,14 @@ class Settings(BaseSettings):
     """What models cost, in US dollars for a million tokens: a file of JSON or TOML, or the JSON
     itself, as {"openai/gpt-4o-mini": {"prompt": 0.15, "cached": 0.075, "completion": 0.6}}. Of
     other models it is not known. The small model that runs on this machine costs nothing."""
+
+    auth: Literal["auto", "none", "required"] = Field("auto", alias="CREWSERVE_AUTH")
+    """Who needs an API key: with `auto`, all who do not ask from this machine itself; with
+    `required`, everybody; with `none`, nobody, so that whoever reaches the port may do all."""
+
+    secret_key: SecretStr | None = Field(None, alias="CREWSERVE_SECRET_KEY", min_length=32)
+    """What API keys are checked with, the same on all hosts that share a database. Without it, one
+    is made in the data folder. With another one, no key counts any more."""
 
     max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
     """Larger request bodies are refused."""

@@ -17,6 +17,7 @@ def test_a_known_secret_never_survives(secret: str, before: str, after: str) -> 
     [
         "sk-proj-abcdefghijklmnop1234",
         "AIzaSyA1234567890abcdefghijklmnop",
+        "csk_0123456789ab_" + "aB-_" * 11,
         "Bearer abc.def.ghi-jkl",
         "ghp_abcdefghijklmnopqrstuvwxyz012345",
     ],

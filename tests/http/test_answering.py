@@ -2,23 +2,30 @@
 
 import logging
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from structlog.contextvars import get_contextvars
 
+from crewserve.application.key_ring import KeyRing
 from crewserve.http.answering import Answer, Observe, log_answer
 from crewserve.http.app import build_app, close_routes, include_flow
 from crewserve.http.flow_router import flow_router
+from crewserve.http.gate import Access, Auth
+from crewserve.storage.memory import MemoryStore
+from crewserve.testing.fakes import FrozenClock
 from tests.support.api import nothing
 
 
 def an_app(*observers: Observe) -> FastAPI:
-    """Without parts: what needs any of them fails unexpectedly."""
+    """Open to all, without other parts: what needs any of them fails unexpectedly."""
     app = build_app(lifespan=nothing, max_body_bytes=1000, observers=observers)
     include_flow(app, flow_router("m:FreeFlow"))
     close_routes(app)
+    keys = KeyRing(store=MemoryStore(), secret=b"", clock=FrozenClock())
+    app.state.crewserve = SimpleNamespace(access=Access(Auth.NONE, keys))
     return app
 
 
@@ -45,7 +52,7 @@ async def client(seen: list[Answer]) -> AsyncIterator[httpx.AsyncClient]:
         (
             "GET",
             "/api/v1/free-flow/execution/not-an-id",
-            ("GET", "/api/v1/free-flow/execution/{execution_id}", 500),
+            ("GET", "/api/v1/free-flow/execution/{execution_id}", 422),
         ),
         ("GET", "/api/v1/flows", ("GET", "/api/v1/flows", 500)),
         ("GET", "/there/is/nothing", ("GET", "unknown", 404)),

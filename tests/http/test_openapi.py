@@ -5,29 +5,44 @@ from typing import Any
 
 import httpx
 import schemathesis
+from hypothesis import settings
 from schemathesis import Case
 from schemathesis.schemas import BaseSchema
 
 from crewserve.domain.status import Status
+from crewserve.http.gate import Auth
 from crewserve.testing.builders import an_execution
 from tests.support.api import Bench, a_bench, describe
 
-tried = a_bench(max_body_bytes=2**20)  # what is invalid shall be refused for that
+# What is invalid shall be refused for that, not for its size.
+tried = a_bench(max_body_bytes=2**20, auth=Auth.NONE)
+closed = a_bench(max_body_bytes=2**20, auth=Auth.REQUIRED)
+KEY = closed.key("admin", expires_at=None)
 
 
-def tried_schema() -> BaseSchema:
-    describe(tried, input_schema={"type": "object"})  # the fake host accepts any
-    tried.store._add(an_execution(Status.COMPLETED), [])
-    return schemathesis.openapi.from_asgi("/openapi.json", tried.app)
+def tried_schema(bench: Bench, **headers: str) -> BaseSchema:
+    describe(bench, input_schema={"type": "object"})  # the fake host accepts any
+    bench.store._add(an_execution(Status.COMPLETED), [])
+    return schemathesis.openapi.from_asgi("/openapi.json", bench.app, headers=headers)
 
 
-schema = tried_schema()
+schema = tried_schema(tried)
+closed_schema = tried_schema(closed, **KEY)
 
 
 @schema.parametrize()
 def test_every_answer_is_as_documented(case: Case[Any]) -> None:
     tried.store._keys.clear()  # two requests with one key are refused, however valid they are
     case.call_and_validate()
+
+
+@closed_schema.parametrize()
+@settings(max_examples=10)
+def test_with_a_key_every_answer_is_as_documented_and_without_it_none_is_given(
+    case: Case[Any],
+) -> None:
+    closed.store._keys.clear()
+    case.call_and_validate(headers=KEY)
 
 
 async def test_inputs_and_results_are_each_flow_s_own(api: httpx.AsyncClient, bench: Bench) -> None:

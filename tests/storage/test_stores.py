@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crewserve.storage.api_keys import SqlApiKeys
 from crewserve.storage.database import Database, open_database
 from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
@@ -24,22 +25,24 @@ class TestMemoryStore(StoreContract):
         return MemoryStore()
 
 
-class AllOnSqlite(SqlStore, SqliteReader, SqlEventLog, SqlFlowReports, SqlWorkers):
+class AllOnSqlite(SqlStore, SqliteReader, SqlEventLog, SqlFlowReports, SqlWorkers, SqlApiKeys):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqliteReader.__init__(self, database.reading)
         SqlStore.__init__(self, writer, database.writing.dialect)
         SqlEventLog.__init__(self, writer, self, database.writing.dialect)
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
         SqlWorkers.__init__(self, writer, self, database.writing.dialect)
+        SqlApiKeys.__init__(self, writer, self, database.writing.dialect)
 
 
-class AllOnPostgres(SqlStore, SqlReader, SqlEventLog, SqlFlowReports, SqlWorkers):
+class AllOnPostgres(SqlStore, SqlReader, SqlEventLog, SqlFlowReports, SqlWorkers, SqlApiKeys):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqlReader.__init__(self, database.reading)
         SqlStore.__init__(self, writer, database.writing.dialect)
         SqlEventLog.__init__(self, writer, self, database.writing.dialect)
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
         SqlWorkers.__init__(self, writer, self, database.writing.dialect)
+        SqlApiKeys.__init__(self, writer, self, database.writing.dialect)
 
 
 @contextmanager

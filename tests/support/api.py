@@ -12,21 +12,25 @@ import httpx
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
+from crewserve.application.api_keys import ApiKeys
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.events import Events
 from crewserve.application.executions import Executions
 from crewserve.application.health import Readiness
+from crewserve.application.key_ring import KeyRing
 from crewserve.application.live import Live
 from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
+from crewserve.domain.api_key import new_token
 from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowDescription, FlowGraph, FlowHealth
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.http.app import FlowsApi, build_app, close_routes, include_flow
 from crewserve.http.deps import ApiState, attach
 from crewserve.http.flow_router import FlowRouter, flow_router
+from crewserve.http.gate import Access, Auth
 from crewserve.storage.memory import MemoryStore
-from crewserve.testing.builders import a_new_id
+from crewserve.testing.builders import SECRET, a_new_id, an_api_key
 from crewserve.testing.fakes import FakeFiles, FakeHost, FrozenClock
 
 
@@ -54,6 +58,8 @@ class Bench:
     cancels: list[ExecutionId] = field(default_factory=list)
     drains: list[WorkerName] = field(default_factory=list)
     expected: list[datetime] = field(default_factory=list)
+    auth: Auth = Auth.AUTO
+    ring: KeyRing = field(init=False)
 
     def attach(self, *, tracebacks: bool = True) -> None:
         executions = Executions(
@@ -71,11 +77,33 @@ class Bench:
         queues = Queues(store=self.store, reader=self.store, catalog=self.catalog, clock=self.clock)
         workers = Workers(registry=self.store, announce_drain=self.drains.append, clock=self.clock)
         events = Events(log=self.store, reader=self.store, live=self.live)
+        self.ring = KeyRing(store=self.store, secret=SECRET, clock=self.clock)
+        api_keys = ApiKeys(
+            store=self.store, secret=SECRET, forget=self.ring.forget, clock=self.clock
+        )
         urls, health = self.app.execute_urls, Readiness({"flows": self.host.check_ready})
         attach(
             self.app,
-            ApiState(executions, queues, events, self.catalog, urls, tracebacks, workers, health),
+            ApiState(
+                executions=executions,
+                queues=queues,
+                events=events,
+                catalog=self.catalog,
+                execute_urls=urls,
+                tracebacks=tracebacks,
+                workers=workers,
+                readiness=health,
+                access=Access(self.auth, self.ring),
+                api_keys=api_keys,
+            ),
         )
+
+    def key(self, *scopes: str, **changes: Any) -> dict[str, str]:
+        """Headers with a new key."""
+        token = new_token()
+        key = an_api_key(token, scopes=frozenset(scopes), **changes)
+        self.store.add_api_key(key).result()
+        return {"Authorization": f"Bearer {token}"}
 
     @property
     def attached(self) -> ApiState:
@@ -94,7 +122,7 @@ async def nothing(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def a_bench(*routers: FlowRouter, max_body_bytes: int = 10_000) -> Bench:
+def a_bench(*routers: FlowRouter, max_body_bytes: int = 10_000, auth: Auth = Auth.AUTO) -> Bench:
     """Serves `topic_flow`, with models, `free_flow`, without, and those of *routers*."""
     app = build_app(lifespan=nothing, max_body_bytes=max_body_bytes)
     include_flow(app, flow_router("m:TopicFlow", request=Topic, result=Text))
@@ -103,7 +131,7 @@ def a_bench(*routers: FlowRouter, max_body_bytes: int = 10_000) -> Bench:
     close_routes(app)
     catalog = FlowCatalog(app.flows)
     app.input_schemas = catalog.state_schemas
-    bench = Bench(app, catalog)
+    bench = Bench(app, catalog, auth=auth)
     bench.attach()
     return bench
 

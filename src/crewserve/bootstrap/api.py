@@ -15,6 +15,7 @@ from crewserve.application.health import Check, Readiness
 from crewserve.application.queues import Queues
 from crewserve.application.screening import Screening
 from crewserve.application.workers import Workers
+from crewserve.bootstrap.access import LOOPBACK, open_access
 from crewserve.bootstrap.duties import before_signals, keep
 from crewserve.bootstrap.ground import (
     Ground,
@@ -42,8 +43,6 @@ from crewserve.ports import ExecutionStore, Work
 from crewserve.settings import Settings, environment, export
 from crewserve.storage.event_log import ReadEvents
 from crewserve.storage.files import LocalFiles
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 BindHandDriven = Callable[[HandDriven | None], None]
 
@@ -96,7 +95,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog)
     writing = open_writer(ground)
     work, check_broker = await _hand_to_workers(writing, ground.broker_url)
     checks = {"store": ground.reader.check, "broker": check_broker}
-    return Site(ground, writing.store, writing.workers, work, checks)
+    return Site(ground, writing.store, writing.workers, writing.api_keys, work, checks)
 
 
 async def _hand_to_workers(ground: WritingGround, url: str) -> tuple[Work, Check]:
@@ -121,6 +120,7 @@ async def _hand_to_workers(ground: WritingGround, url: str) -> tuple[Work, Check
 
 def _state(site: Site, catalog: FlowCatalog, urls: Mapping[FlowName, str]) -> ApiState:
     reader, work = site.ground.reader, site.work
+    access, api_keys = open_access(site.ground, site.api_keys)
     return ApiState(
         executions=_executions(site.ground, site.store, work),
         queues=Queues(store=site.store, reader=reader, catalog=catalog, clock=now),
@@ -130,6 +130,8 @@ def _state(site: Site, catalog: FlowCatalog, urls: Mapping[FlowName, str]) -> Ap
         tracebacks=site.ground.settings.api_host in LOOPBACK,
         workers=Workers(registry=site.workers, announce_drain=work.announce_drain, clock=now),
         readiness=Readiness(site.checks),
+        access=access,
+        api_keys=api_keys,
     )
 
 

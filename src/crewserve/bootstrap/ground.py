@@ -16,8 +16,9 @@ from crewserve.application.live import Live
 from crewserve.bootstrap.duties import keep
 from crewserve.crew.processes import hide
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
-from crewserve.ports import EventLog, ExecutionStore, FlowReports, WorkerRegistry
+from crewserve.ports import ApiKeyStore, EventLog, ExecutionStore, FlowReports, WorkerRegistry
 from crewserve.settings import Settings
+from crewserve.storage.api_keys import SqlApiKeys
 from crewserve.storage.database import Database, open_database
 from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
@@ -75,6 +76,7 @@ class WritingGround(Ground):
     store: ExecutionStore
     reports: FlowReports
     workers: WorkerRegistry
+    api_keys: ApiKeyStore
     events: EventLog
     timer: Timer
 
@@ -119,6 +121,7 @@ def open_writer(ground: Ground) -> WritingGround:
         store=store,
         reports=SqlFlowReports(writer, ground.reader, dialect),
         workers=SqlWorkers(writer, ground.reader, dialect),
+        api_keys=SqlApiKeys(writer, ground.reader, dialect),
         events=SqlEventLog(writer, ground.reader, dialect),
         timer=timer,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from crewserve.application.health import Check
 from crewserve.bootstrap.duties import keep
@@ -25,7 +25,8 @@ from crewserve.leader.election import Election
 from crewserve.leader.following import Following
 from crewserve.leader.link import Link
 from crewserve.leader.server import Server
-from crewserve.ports import ExecutionStore, Work, WorkerRegistry
+from crewserve.ports import ApiKeyStore, ExecutionStore, Work, WorkerRegistry
+from crewserve.storage.api_keys import SqlApiKeyReader
 from crewserve.storage.workers import ReadWorkers
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Site(NamedTuple):
     ground: Ground
     store: ExecutionStore
     workers: WorkerRegistry
+    api_keys: ApiKeyStore
     work: Work
     checks: Mapping[str, Check]
     """Whether its parts are ready, by their names."""
@@ -50,7 +52,7 @@ async def share_host(ground: Ground) -> Site:
         return await _follow(ground, election)
     writing = open_writer(ground)
     server = _open_server(writing)
-    return _site(ground, writing.store, writing.workers, await _work(writing, server))
+    return _site(writing, writing, await _work(writing, server))
 
 
 async def _follow(ground: Ground, election: Election) -> Site:
@@ -72,15 +74,37 @@ async def _follow(ground: Ground, election: Election) -> Site:
     if writing:
         listen(replace(writing, stack=hearing), lambda: None, ignore)
         work = replace(following.work, expect=writing.timer.expect)
-        return _site(ground, writing.store, writing.workers, work)
+        return _site(ground, writing, work)
     ground.live.wait_at_most(UNTOLD)
-    workers = following.workers(ReadWorkers(ground.reader, ground.database.writing.dialect))
-    return _site(ground, following.store, workers, following.work)
+    return _site(ground, _leaders(ground, following), following.work)
 
 
-def _site(ground: Ground, store: ExecutionStore, workers: WorkerRegistry, work: Work) -> Site:
+class Writing(Protocol):
+    """Who writes what requests ask for."""
+
+    @property
+    def store(self) -> ExecutionStore: ...
+    @property
+    def workers(self) -> WorkerRegistry: ...
+    @property
+    def api_keys(self) -> ApiKeyStore: ...
+
+
+class _Leaders(NamedTuple):
+    store: ExecutionStore
+    workers: WorkerRegistry
+    api_keys: ApiKeyStore
+
+
+def _leaders(ground: Ground, following: Following) -> _Leaders:
+    reader = ground.reader
+    workers = following.workers(ReadWorkers(reader, ground.database.writing.dialect))
+    return _Leaders(following.store, workers, following.api_keys(SqlApiKeyReader(reader)))
+
+
+def _site(ground: Ground, writing: Writing, work: Work) -> Site:
     checks = {"store": ground.reader.check, "flows": work.checks.check_ready}
-    return Site(ground, store, workers, work, checks)
+    return Site(ground, writing.store, writing.workers, writing.api_keys, work, checks)
 
 
 async def _succeed(
@@ -93,7 +117,7 @@ async def _succeed(
         ground = replace(ground, stack=stack)
         writing = ground if isinstance(ground, WritingGround) else open_writer(ground)
         ground.live.wait_at_most(TOLD)
-        following.lead(Writes(writing.store, writing.workers))
+        following.lead(Writes(writing.store, writing.workers, writing.api_keys))
         server = _open_server(writing)
         following.run_here(await _work(writing, server))
         await hearing.aclose()
@@ -101,7 +125,7 @@ async def _succeed(
 
 
 def _open_server(ground: WritingGround) -> Server:
-    writes = Writes(ground.store, ground.workers)
+    writes = Writes(ground.store, ground.workers, ground.api_keys)
     server = Server(_place(ground, "socket"), writes, ground.catalog.find)
     keep(ground.stack, "leader", server.keep())
     return server

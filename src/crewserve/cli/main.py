@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crewserve.cli import discovery
 from crewserve.cli.errors import CannotStart
+from crewserve.cli.keys import add_key_arguments
 from crewserve.cli.server import add_server_arguments, fail, read_settings, serve
 from crewserve.cli.worker import add_worker_arguments, work
 
@@ -30,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     add_server_arguments(serving)
     working = commands.add_parser("worker", help="run what APIs on any host have accepted")
     add_worker_arguments(working)
+    add_key_arguments(commands.add_parser("keys", help="make, list and end API keys"))
     for command, run in ((serving, _serve), (working, work)):
         command.set_defaults(run=run)
         command.add_argument(

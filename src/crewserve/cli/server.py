@@ -14,7 +14,7 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import ChangeReload
 
-from crewserve.bootstrap import prepare_storage, set_up_logging
+from crewserve.bootstrap import first_key, prepare_storage, set_up_logging
 from crewserve.cli.errors import CannotStart
 from crewserve.cli.workers import WorkerConfig, run_workers
 from crewserve.crew.processes import hide
@@ -76,12 +76,22 @@ def serve(app: str, settings: Settings, *, reload_dirs: Sequence[str], reload: b
     allow_many_files()
     options = _options(app, settings)
     print(f"crewserve: {_url(listener)}  (documentation: {_url(listener)}/docs)", flush=True)
+    _tell_first_key(settings)
     if reload:
         _reload(uvicorn.Config(**options, reload=True, reload_dirs=list(reload_dirs)), listener)
     elif settings.api_workers > 1:
         run_workers(WorkerConfig(**options), listener)
     else:
         _run(uvicorn.Config(**options), listener)
+
+
+def _tell_first_key(settings: Settings) -> None:
+    if made := first_key(settings):
+        print(
+            "crewserve: requests from elsewhere need an API key. This one may do everything; it is "
+            f"shown only now:\n\n    {made.token}\n",
+            flush=True,
+        )
 
 
 def _options(app: str, settings: Settings) -> dict[str, Any]:

@@ -25,6 +25,7 @@
   x WorkerNotFound
   x WorkerStopped
 
+What is raised about access is in ``access_errors.py``.
 HTTP codes are not decided here: see ``http/problems.py``.
 """
 

@@ -17,6 +17,13 @@ WorkerName = NewType("WorkerName", str)
 """A supervisor process: `host:pid:start:random`; never used again once that process ended."""
 
 
+Tenant = NewType("Tenant", str)
+"""To whom something belongs: a customer, a team. No tenant learns that another one's exists."""
+
+KeyId = NewType("KeyId", str)
+"""The visible part of an API key."""
+
+
 def name_of(class_name: str) -> FlowName:
     """How a flow is called by default: ``HTTPPoemFlow`` is ``http_poem_flow``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name)

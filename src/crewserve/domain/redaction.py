@@ -11,6 +11,7 @@ _CREDENTIALS: Final = re.compile(
     \b(bearer\s+)[\w.~+/-]{8,}=*          # an Authorization header
     | (\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)   # the password of a URL
     | \b(?:sk|pk|rk)-[\w-]{12,}           # OpenAI, Anthropic and many others
+    | \bcsk_[0-9a-f]{12}_[\w-]{12,}         # our own
     | \bAIza[\w-]{20,}                    # Google
     | \b(?:ghp|gho|github_pat|xox[abp])[\w-]{16,}
     """

@@ -12,9 +12,20 @@ from crewserve.http import problems
 from crewserve.http.answering import Answering, Observe
 from crewserve.http.body_limit import BodyLimit
 from crewserve.http.flow_router import FlowRouter
+from crewserve.http.gate import Gate
 from crewserve.http.openapi import complete
 from crewserve.http.request_id import RequestIds
-from crewserve.http.routes import docs, executions, flows, queues, root, unknown, workers
+from crewserve.http.routes import (
+    api_keys,
+    docs,
+    executions,
+    flows,
+    queues,
+    root,
+    unknown,
+    workers,
+)
+from crewserve.http.scopes import Rules
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -29,6 +40,8 @@ class FlowsApi(FastAPI):
         self.input_schemas: Callable[[], Mapping[FlowName, Mapping[str, Any]]] = dict
         """Schemas of flows without a request model; `bootstrap` sets it."""
         self.lists_executions = False
+        self.rules = Rules({})
+        """What requests need; complete when `close_routes` was called."""
 
     def include_router(self, router: APIRouter, *, prefix: str = "", **options: Any) -> None:
         """As FastAPI does; a `flow_router` is also noted in the catalog.
@@ -52,7 +65,7 @@ class FlowsApi(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document, never cached: it grows when flows have loaded."""
         self.openapi_schema = None
-        return complete(super().openapi(), self.execute_urls, self.input_schemas())
+        return complete(super().openapi(), self.execute_urls, self.input_schemas(), self.rules)
 
 
 def build_app(
@@ -68,6 +81,7 @@ def build_app(
         redoc_url=None,
     )
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(Gate)
     app.add_middleware(Answering, observers=observers)
     app.add_middleware(RequestIds)
     problems.install(app)
@@ -76,6 +90,7 @@ def build_app(
     app.include_router(flows.router)
     app.include_router(workers.router)
     app.include_router(queues.router)
+    app.include_router(api_keys.router)
     return app
 
 
@@ -84,6 +99,7 @@ def close_routes(app: FlowsApi) -> None:
     if not app.lists_executions:
         app.include_router(executions.router, prefix="/api/v1/executions", tags=["executions"])
     app.include_router(unknown.router)
+    app.rules = Rules(app.execute_urls)
 
 
 def include_flow(app: FlowsApi, router: FlowRouter) -> None:

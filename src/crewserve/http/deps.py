@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
+from crewserve.application.api_keys import ApiKeys
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.events import Events
 from crewserve.application.executions import Executions
@@ -13,6 +14,7 @@ from crewserve.application.health import Readiness
 from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
 from crewserve.domain.ids import FlowName
+from crewserve.http.gate import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class ApiState:
     """Whether clients may see tracebacks."""
     workers: Workers
     readiness: Readiness
+    access: Access
+    api_keys: ApiKeys
 
 
 def attach(app: FastAPI, state: ApiState) -> None:

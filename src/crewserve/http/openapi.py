@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from crewserve.domain.ids import FlowName
+from crewserve.domain.principal import Scope, execute_scope
+from crewserve.http.scopes import Needs, Rule, Rules
 from crewserve.protocol.problems import MEDIA_TYPE, Problem
 
 _TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -19,8 +21,10 @@ def complete(
     document: dict[str, Any],
     execute_urls: Mapping[FlowName, str],
     input_schemas: Mapping[FlowName, Mapping[str, Any]],
+    rules: Rules,
 ) -> dict[str, Any]:
     """Every error is a problem, and every flow's body has the schema of that flow."""
+    _secure(document, rules)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in _FASTAPI_ERRORS:
         schemas.pop(name, None)
@@ -36,6 +40,39 @@ def complete(
     for name, schema in input_schemas.items():
         _describe_body(document, execute_urls.get(name), name, schema)
     return document
+
+
+_SCHEMES: Final = {
+    "key": {"type": "http", "scheme": "bearer", "description": "`csk_...`"},
+    "keyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+def _secure(document: dict[str, Any], rules: Rules) -> None:
+    """What each operation needs. Without a key it is for those who ask from the same machine."""
+    document.setdefault("components", {})["securitySchemes"] = dict(_SCHEMES)
+    for path, operations in document.get("paths", {}).items():
+        for method, operation in operations.items():
+            rule = rules.find(method.upper(), path)
+            if rule is not None and rule.need is Needs.NOTHING:
+                continue
+            operation["security"] = [{}, *({name: []} for name in _SCHEMES)]
+            operation["x-required-scope"] = _required(rule)
+            for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                answer = {"description": status.phrase}
+                operation["responses"].setdefault(str(status.value), answer)
+
+
+def _required(rule: Rule | None) -> str | None:
+    """As the key must have it; None: any key will do."""
+    match rule:
+        case None:
+            return Scope.ADMIN
+        case Rule(need=Needs.EXECUTE, flow=flow) if flow is not None:
+            return execute_scope(flow)
+        case Rule(need=Scope() as scope):
+            return scope
+    return None
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

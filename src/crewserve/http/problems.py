@@ -11,13 +11,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from crewserve.domain import errors
+from crewserve.domain import access_errors, errors
 from crewserve.http.request_id import request_id_of
 from crewserve.protocol.problems import MEDIA_TYPE, Problem, ProblemField
 
 log = logging.getLogger(__name__)
 
 STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
+    access_errors.ApiKeyEnded: HTTPStatus.CONFLICT,
+    access_errors.ApiKeyNotFound: HTTPStatus.NOT_FOUND,
+    access_errors.KeyRefused: HTTPStatus.UNAUTHORIZED,
+    access_errors.KeyRequired: HTTPStatus.UNAUTHORIZED,
+    access_errors.ScopeMissing: HTTPStatus.FORBIDDEN,
     errors.ExecutionNotFound: HTTPStatus.NOT_FOUND,
     errors.ExecutionActive: HTTPStatus.CONFLICT,
     errors.FlowNotFound: HTTPStatus.NOT_FOUND,
@@ -87,23 +92,47 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 async def _ours(request: Request, error: Exception) -> Response:
     if not isinstance(error, errors.CrewserveError):
         raise error
-    headers = {}
-    fields = None
-    if isinstance(error, errors.NotReady):
-        headers["Retry-After"] = str(ceil(error.retry_after.total_seconds()))
-    elif seconds := _RETRY_AFTER.get(type(error)):
-        headers["Retry-After"] = seconds
-    elif isinstance(error, errors.ServerNotReady):
-        fields = [
+    return answer(request, error)
+
+
+def answer(request: Request, error: errors.CrewserveError) -> Response:
+    """What *request* gets in place of what it asked for."""
+    status, headers = STATUS[type(error)], _headers(error)
+    return _problem(request, status, error.code, str(error), _fields(error), headers)
+
+
+def _headers(error: errors.CrewserveError) -> Mapping[str, str]:
+    match error:
+        case errors.NotReady():
+            return {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
+        case access_errors.KeyRequired():
+            return _challenge()
+        case access_errors.KeyRefused():
+            return _challenge(error="invalid_token")
+        case access_errors.ScopeMissing():
+            return _challenge(error="insufficient_scope", scope=error.scope)
+    seconds = _RETRY_AFTER.get(type(error))
+    return {"Retry-After": seconds} if seconds else {}
+
+
+def _challenge(**attributes: str) -> Mapping[str, str]:
+    """RFC 6750, section 3."""
+    pairs = {"realm": "crewserve", **attributes}
+    return {"WWW-Authenticate": "Bearer " + ", ".join(f'{n}="{v}"' for n, v in pairs.items())}
+
+
+def _fields(error: errors.CrewserveError) -> Sequence[ProblemField] | None:
+    if isinstance(error, errors.ServerNotReady):
+        return [
             ProblemField(field=part, message=reason, type="not_ready")
             for part, reason in error.reasons.items()
         ]
-    elif isinstance(error, errors.InvalidInputs):
-        fields = [
+    if isinstance(error, errors.InvalidInputs):
+        return [
             ProblemField(field=found.field, message=found.message, type=found.type)
             for found in error.errors
         ]
-    return _problem(request, STATUS[type(error)], error.code, str(error), fields, headers)
+    return None
 
 
 async def _validation(request: Request, error: Exception) -> Response:

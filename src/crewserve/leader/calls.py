@@ -32,7 +32,7 @@ from pydantic import (
 from crewserve.domain.errors import FieldError, ValueRefused
 from crewserve.domain.flow import FlowDescription
 from crewserve.domain.ids import FlowName, WorkerName
-from crewserve.ports import ExecutionStore
+from crewserve.ports import ApiKeyWriter, ExecutionStore
 
 
 class Checks(Protocol):
@@ -58,19 +58,20 @@ class Writes(NamedTuple):
 
     store: ExecutionStore
     workers: Drains
+    api_keys: ApiKeyWriter
 
     def named(self, name: str) -> Callable[..., Future[Any]]:
         """The method of that name."""
-        method: Callable[..., Future[Any]] = getattr(
-            self.workers if name in vars(Drains) else self.store, name
-        )
+        ports = ((self.workers, Drains), (self.api_keys, ApiKeyWriter))
+        part = next((part for part, port in ports if name in vars(port)), self.store)
+        method: Callable[..., Future[Any]] = getattr(part, name)
         return method
 
 
 Descriptions = Mapping[FlowName, FlowDescription]
 """What a leader tells all of its followers, without being asked."""
 
-PORTS: Final = (ExecutionStore, Drains, Checks)
+PORTS: Final = (ExecutionStore, Drains, ApiKeyWriter, Checks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from crewserve.domain.errors import FieldError, NotReady, StorageUnavailable, Va
 from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import ExecutionId, WorkerName
-from crewserve.leader.calls import Drains, Writes, calls
+from crewserve.leader.calls import Writes, calls
 from crewserve.leader.link import Link
 from crewserve.leader.performing import perform
 from crewserve.leader.wire import to_json
-from crewserve.ports import ExecutionStore, Work, WorkerRegistry
+from crewserve.ports import ApiKeyReader, ApiKeyStore, ExecutionStore, Work, WorkerRegistry
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +34,11 @@ class Following:
 
     def workers(self, reading: object) -> WorkerRegistry:
         """*reading*, and drains are requested of the leader."""
-        return cast(WorkerRegistry, _LeadersWorkers(self, reading))
+        return cast(WorkerRegistry, _ReadHere(self, reading))
+
+    def api_keys(self, reading: ApiKeyReader) -> ApiKeyStore:
+        """*reading*, and the leader writes."""
+        return cast(ApiKeyStore, _ReadHere(self, reading))
 
     @property
     def work(self) -> Work:
@@ -131,11 +135,13 @@ class _LeadersStore:
 
 
 @dataclass(frozen=True, slots=True)
-class _LeadersWorkers:
+class _ReadHere:
+    """A port whose writes are performed by the leader."""
+
     following: Following
     reading: object
 
     def __getattr__(self, name: str) -> Any:
-        if name in vars(Drains):
+        if name in calls():
             return partial(self.following.ask_to_write, name)
         return getattr(self.reading, name)

@@ -18,7 +18,12 @@ from crewserve.domain.step import Step
 from crewserve.leader.calls import Checks, Writes
 from crewserve.ports import ExecutionStore
 
-SAME_TWICE: Final = frozenset({"current", "renew", "record", "pause", "resume", "request_drain"})
+SAME_TWICE: Final = frozenset(
+    {
+        *{"current", "renew", "record", "pause", "resume", "request_drain"},
+        *{"add_api_key", "end_api_key", "note_uses"},
+    }
+)
 """What may simply be done again."""
 
 

@@ -1,5 +1,6 @@
 """What the use cases and the worker need from the outside world."""
 
+from crewserve.ports.access import ApiKeyReader, ApiKeyStore, ApiKeyWriter
 from crewserve.ports.running import (
     Announce,
     AnnounceCancel,
@@ -33,6 +34,9 @@ __all__ = [
     "Announce",
     "AnnounceCancel",
     "AnnounceDrain",
+    "ApiKeyReader",
+    "ApiKeyStore",
+    "ApiKeyWriter",
     "ChecksInputs",
     "Clock",
     "Described",

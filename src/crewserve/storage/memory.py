@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TypeVar
 
 from crewserve.domain import lifecycle
+from crewserve.domain.api_key import ApiKey
 from crewserve.domain.attempts import ended_attempt, lease_lost_reason
 from crewserve.domain.errors import (
     CrewserveError,
@@ -32,18 +33,15 @@ from crewserve.domain.execution import (
 )
 from crewserve.domain.flow_control import NO_CONTROL, FlowControl, QueueState, Standing, WhenFull
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
-from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, KeyId, QueueName, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.domain.usage import Spender, Usage
 from crewserve.domain.worker import Worker
-from crewserve.ports import (
-    FlowReport,
-    Held,
-    LetIn,
-)
+from crewserve.ports import FlowReport, Held, LetIn
 from crewserve.storage import memory_search
+from crewserve.storage.memory_api_keys import MemoryApiKeys
 from crewserve.storage.memory_events import MemoryEvents
 from crewserve.storage.memory_lanes import MemoryLanes
 from crewserve.storage.memory_usage import MemoryUsage
@@ -53,7 +51,7 @@ from crewserve.storage.types import encode_json
 T = TypeVar("T")
 
 
-class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers):
+class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
     """All storage ports in one process; nothing outlives it."""
 
     def __init__(self) -> None:
@@ -66,6 +64,7 @@ class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers):
         self._dispatches: dict[ExecutionId, tuple[int, datetime]] = {}
         self._reports: dict[FlowName, FlowReport] = {}
         self._workers: dict[WorkerName, Worker] = {}
+        self._api_keys: dict[KeyId, ApiKey] = {}
         self._lanes = MemoryLanes(self._rows)
         self._let_in: list[Execution] = []
         self._announce: LetIn = lambda _: None

@@ -259,3 +259,18 @@ workers: Final = Table(
     Column("state", String(16), nullable=False),
     Column("drain_requested_at", UtcDateTime),
 )
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("scopes", JsonValue, nullable=False),
+    Column("flows", JsonValue, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+)

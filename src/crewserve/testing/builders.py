@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
+from crewserve.domain.api_key import LIFETIME, ApiKey, digest_of, id_of, new_token
 from crewserve.domain.event_log import Channel, Entry
 from crewserve.domain.execution import Cancel, Execution
 from crewserve.domain.flow_control import Turn
@@ -16,6 +17,8 @@ from crewserve.domain.step import Step
 from crewserve.domain.worker import Worker
 
 NOW: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+SECRET: Final = b"nobody knows this in any server"
 
 _numbers = count()
 
@@ -89,3 +92,17 @@ def a_worker(name: str = "ann:1:0:00", **changes: Any) -> Worker:
         "heartbeat_at": NOW,
     }
     return Worker(**{**fields, **changes})
+
+
+def an_api_key(token: str | None = None, **changes: Any) -> ApiKey:
+    """A good one, whose digest is made with `SECRET`; *changes* replace single fields."""
+    token = token or new_token()
+    fields: dict[str, Any] = {
+        "id": id_of(token),
+        "name": "test",
+        "scopes": frozenset({"executions:read"}),
+        "digest": digest_of(token, SECRET),
+        "created_at": NOW,
+        "expires_at": NOW + LIFETIME,
+    }
+    return ApiKey(**{**fields, **changes})

@@ -29,6 +29,7 @@ from crewserve.domain.status import Status
 from crewserve.ports import (
     Held,
 )
+from crewserve.testing.api_keys import ApiKeysContract
 from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execution
 from crewserve.testing.dispatching import DispatchContract, FlowReportsContract
 from crewserve.testing.event_logs import EventLogContract
@@ -374,6 +375,7 @@ class StoreContract(
     DispatchContract,
     FlowReportsContract,
     WorkersContract,
+    ApiKeysContract,
     LinesContract,
     LabelsContract,
     UsageContract,

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.ports import (
+    ApiKeyStore,
     EventLog,
     ExecutionReader,
     ExecutionStore,
@@ -28,7 +29,9 @@ LEASE = timedelta(seconds=30)
 LATER = NOW + LEASE + timedelta(seconds=1)
 
 
-class Store(ExecutionStore, ExecutionReader, EventLog, FlowReports, WorkerRegistry, Protocol):
+class Store(
+    ExecutionStore, ExecutionReader, EventLog, FlowReports, WorkerRegistry, ApiKeyStore, Protocol
+):
     """All sides of one database."""
 
 

@@ -1,0 +1,64 @@
+"""What is raised when somebody may not do what was asked.
+
+* CrewserveError
+  x KeyRequired
+  x KeyRefused
+  x ScopeMissing
+  x ApiKeyNotFound
+  x ApiKeyEnded
+"""
+
+from crewserve.domain.errors import CrewserveError
+from crewserve.domain.ids import KeyId
+
+
+class KeyRequired(CrewserveError):
+    """Nobody was named, and this server does not let strangers do that."""
+
+    code = "key_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This needs an API key, sent as 'Authorization: Bearer csk_...' or as 'X-API-Key: "
+            "csk_...'; on the server, `crewserve keys create` makes one"
+        )
+
+
+class KeyRefused(CrewserveError):
+    """What was sent is no key that counts. Why is not told: guessing shall teach nothing."""
+
+    code = "invalid_key"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The API key is unknown, malformed, expired or revoked; `crewserve keys list` shows "
+            "those that count, on the server"
+        )
+
+
+class ScopeMissing(CrewserveError):
+    """The key is good, but not for this."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This needs a key with the scope {scope!r}, which this key has not")
+        self.scope = scope
+
+
+class ApiKeyNotFound(CrewserveError):
+    """There is no such key."""
+
+    code = "api_key_not_found"
+
+    def __init__(self, key_id: KeyId) -> None:
+        super().__init__(f"No API key has the id {key_id!r}; GET /api/v1/keys lists them")
+
+
+class ApiKeyEnded(CrewserveError):
+    """It was revoked or has expired, and nothing brings it back."""
+
+    code = "api_key_ended"
+
+    def __init__(self, key_id: KeyId) -> None:
+        super().__init__(f"The API key {key_id!r} counts no more; make a new one")

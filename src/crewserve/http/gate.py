@@ -1,0 +1,175 @@
+"""Who asks, and whether that one may: decided before anything else of a request is read."""
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.routing import Match
+from starlette.status import WS_1008_POLICY_VIOLATION
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from crewserve.application.key_ring import KeyRing
+from crewserve.domain import principal as scopes
+from crewserve.domain.access_errors import KeyRefused, KeyRequired, ScopeMissing
+from crewserve.domain.errors import CrewserveError
+from crewserve.domain.principal import ANYBODY, Principal
+from crewserve.http import problems
+from crewserve.http.scopes import Needs, Rule, Rules
+
+_KEY: Final = "crewserve.principal"
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+FORWARDED: Final = frozenset(
+    {b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"}
+)
+"""Proxies say with these, and with `X-Forwarded-...`, that somebody else asks."""
+
+asking: ContextVar[Principal | None] = ContextVar("asking", default=None)
+"""For code of the user's, which is not given the request."""
+
+
+class Auth(StrEnum):
+    """Who needs a key."""
+
+    AUTO = "auto"
+    """All but those who ask from this machine itself."""
+    NONE = "none"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Tells who asks."""
+
+    auth: Auth
+    keys: KeyRing
+
+    async def principal(self, scope: Scope) -> Principal:
+        """Raises: KeyRefused, KeyRequired, StorageUnavailable."""
+        if self.auth is Auth.NONE:
+            return ANYBODY
+        token = token_in(scope["headers"])
+        if token is not None:
+            return await self.keys.principal(token)
+        if self.auth is Auth.AUTO and is_of_this_machine(scope):
+            return ANYBODY
+        raise KeyRequired
+
+
+def token_in(headers: Headers) -> str | None:
+    """The one key that is shown, if any. Raises: KeyRefused, when there are several, or no key."""
+    found: set[bytes] = set()
+    for name, value in headers:
+        if name == b"x-api-key":
+            found.add(value.strip())
+        elif name == b"authorization":
+            kind, _, credentials = value.partition(b" ")
+            found.add(credentials.strip() if kind.lower() == b"bearer" else b"")
+    if not found:
+        return None
+    if len(found) > 1:
+        raise KeyRefused
+    return found.pop().decode("latin-1")
+
+
+def is_of_this_machine(scope: Scope) -> bool:
+    """Whether the peer is a program of this machine that asks for itself."""
+    client = scope.get("client")
+    if client is None or not _is_loopback(client[0]):
+        return False
+    return not any(
+        name in FORWARDED or name.startswith(b"x-forwarded-") for name, _ in scope["headers"]
+    )
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+class Gate:
+    """ASGI middleware. What it lets through has a principal, but for what anybody may ask."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            scope[_KEY] = principal = await _admit(scope)
+        except CrewserveError as refusal:
+            await _refuse(refusal, scope, receive, send)
+            return
+        token = asking.set(principal)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            asking.reset(token)
+
+
+async def _refuse(refusal: CrewserveError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": WS_1008_POLICY_VIOLATION})
+    else:
+        await problems.answer(Request(scope), refusal)(scope, receive, send)
+
+
+async def _admit(scope: Scope) -> Principal | None:
+    """Raises: KeyRefused, KeyRequired, ScopeMissing, StorageUnavailable."""
+    app: Any = scope["app"]
+    rule = _rule(app.rules, scope)
+    if rule is not None and rule.need is Needs.NOTHING:
+        return None
+    access: Access = app.state.crewserve.access
+    principal = await access.principal(scope)
+    if missing := _missing(principal, rule, scope):
+        raise ScopeMissing(missing)
+    return principal
+
+
+def _rule(rules: Rules, scope: Scope) -> Rule | None:
+    method = scope.get("method", "GET")
+    return rules.find(
+        "GET" if method == "HEAD" else method,
+        scope["path"].removeprefix(scope.get("root_path", "")),
+    )
+
+
+def _missing(principal: Principal, rule: Rule | None, scope: Scope) -> str | None:
+    """The scope that *principal* lacks. A path that leads nowhere is told to whoever has a key."""
+    if principal.is_admin and not principal.flows:
+        return None
+    match rule:
+        case None:
+            is_free = principal.is_admin or _leads_nowhere(scope)
+            return None if is_free else scopes.Scope.ADMIN
+        case Rule(need=Needs.ANY_KEY):
+            return None
+        case Rule(need=Needs.EXECUTE, flow=flow) if flow is not None:
+            return None if principal.may_execute(flow) else scopes.execute_scope(flow)
+        case _:
+            needed = str(rule.need.value)
+            return None if principal.has(needed) else needed
+
+
+def _leads_nowhere(scope: Scope) -> bool:
+    return not any(route.matches(scope)[0] is Match.FULL for route in scope["app"].routes)
+
+
+def principal_of(request: Request) -> Principal:
+    """Who asks. There is always one where there is anything to protect."""
+    found: Principal = request.scope[_KEY]
+    return found
