@@ -5,6 +5,7 @@ Only `bootstrap` and `cli` read it; parts receive values. ``.env.example`` is ge
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,7 +15,15 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -22,6 +31,7 @@ from crewserve.domain.pricing import Price, Prices
 
 ENV_FILE = ".env"
 BROKERS = frozenset({"amqp", "amqps", "redis", "rediss"})
+_SECRET = re.compile(r"CREWSERVE_.*(URL|KEY|KEYS|SECRET|TOKEN|PASSWORD)")
 DISTRIBUTED_LEASE = timedelta(seconds=120)
 
 
@@ -156,6 +166,24 @@ class Settings(BaseSettings):
     """Whether flows are kept from the data folder, from each other's files and from the server's
     memory, as far as this machine can. Without it, debuggers can attach to the server as well."""
 
+    flow_users: Annotated[str, StringConstraints(pattern=r"^\d+(-\d+)?$")] | None = Field(
+        None, alias="CREWSERVE_FLOW_USERS"
+    )
+    """Numbers of users, as 200000-200999, that exist for flows alone: where the server is root,
+    each execution runs as one of them. Without it, flows run as the server's own user."""
+
+    flow_memory_mib: Annotated[int, Ge(1)] | None = Field(None, alias="CREWSERVE_FLOW_MEMORY_MIB")
+    """MiB of memory that a process of a flow may take. Without it, as much as there is."""
+
+    flow_file_mib: Annotated[int, Ge(1)] | None = Field(None, alias="CREWSERVE_FLOW_FILE_MIB")
+    """MiB to which a flow may let a file grow. Without it, any number."""
+
+    flow_open_files: Annotated[int, Ge(64)] | None = Field(None, alias="CREWSERVE_FLOW_OPEN_FILES")
+    """Files and connections that a process of a flow may have open. Without it, as the server."""
+
+    flow_processes: Annotated[int, Ge(128)] | None = Field(None, alias="CREWSERVE_FLOW_PROCESSES")
+    """Processes and threads of one execution at most, where CREWSERVE_FLOW_USERS has one for it."""
+
     flow_variables: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_FLOW_VARIABLES")
     """Variables, comma-separated, that flows get although they are called like the server's own,
     such as DATABASE_URL or REDIS_URL."""
@@ -194,6 +222,14 @@ class Settings(BaseSettings):
         os.environ["CREWSERVE_API_WORKERS"] = str(self.api_workers)
         os.environ["CREWSERVE_DRAIN_SECONDS"] = str(self.drain_seconds)
         os.environ["CREWSERVE_FLOWS"] = ",".join(self.flows)
+
+    @property
+    def flow_user_range(self) -> range:
+        """`flow_users`."""
+        if self.flow_users is None:
+            return range(0)
+        first, _, last = self.flow_users.partition("-")
+        return range(int(first), int(last or first) + 1)
 
     @property
     def private_urls(self) -> list[str]:
@@ -242,6 +278,12 @@ def environment() -> Mapping[str, str]:
     """This process's environment, completed by `.env`: what flows inherit."""
     from_file = {name: value for name, value in dotenv_values(ENV_FILE).items() if value}
     return {**from_file, **os.environ}
+
+
+def secret_file() -> Path | None:
+    """The `.env`, if it tells a secret of the server's own."""
+    names = [name for name, value in dotenv_values(ENV_FILE).items() if value]
+    return Path(ENV_FILE).resolve() if any(map(_SECRET.fullmatch, names)) else None
 
 
 def export(values: Mapping[str, str]) -> None:

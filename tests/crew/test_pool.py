@@ -38,6 +38,11 @@ class Template:
 
     forked: list[Child] = field(default_factory=list)
     lives: bool = True
+    current: int = 0
+    """The number of the first child that sees the machine as it is."""
+
+    def is_outdated(self, child: Child) -> bool:
+        return child.number < self.current
 
     async def fork(self) -> Child:
         self.forked.append(Child(len(self.forked), lives=self.lives))
@@ -75,6 +80,16 @@ async def test_a_used_child_serves_its_flow_again_and_is_forgotten_when_it_dies(
     pool.release(child, POEM)
     pool.forget(child)
     assert await pool.acquire(POEM) is not child
+
+
+async def test_children_that_cannot_see_what_is_new_are_not_used(pool: Pool) -> None:
+    template = cast("Template", pool.template)
+    used = await pool.acquire(POEM)
+    pool.release(used, POEM)
+    await filled(pool, 5)
+    template.current = len(template.forked)
+    assert (await pool.acquire(POEM)).number == template.current
+    assert all(child.closed for child in template.forked[:-1])
 
 
 async def test_a_closed_pool_asks_for_nothing(pool: Pool) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
@@ -29,7 +30,7 @@ from crewserve.domain.status import Status
 from crewserve.leader import link
 from crewserve.leader.calls import Writes
 from crewserve.leader.following import Following
-from crewserve.leader.wire import connect, frame
+from crewserve.leader.wire import KEY_BYTES, connect, frame
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_new_id, a_worker, an_execution
 from crewserve.testing.stores import ANN, LATER, add_running, claim, done, held_by
@@ -319,6 +320,19 @@ async def test_whoever_says_something_else_is_turned_away(
             await reader.read()
         writer.close()
         await done(follower.store.add(an_execution()))
+
+
+async def test_whoever_cannot_read_the_key_hears_nothing(
+    lead: Lead, path: Path, follower: Following
+) -> None:
+    async with lead():
+        await done(follower.store.add(an_execution()))
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(str(path))
+            stranger.settimeout(10)
+            stranger.sendall(bytes(KEY_BYTES))
+            assert await asyncio.to_thread(stranger.recv, 1) == b""
+        assert path.with_suffix(".key").stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_data_folder_may_have_a_long_name_and_nobody_else_may_follow(

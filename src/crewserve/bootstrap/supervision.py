@@ -14,6 +14,7 @@ from crewserve.application.flow_reports import FlowReporting
 from crewserve.bootstrap.duties import begin, keep
 from crewserve.bootstrap.ground import Ground, WritingGround, now
 from crewserve.bootstrap.presence import be_seen, call_roll
+from crewserve.bootstrap.sandbox import confinement_of
 from crewserve.crew.embedded_model import MODEL as EMBEDDED
 from crewserve.crew.embedded_model import EmbeddedModel
 from crewserve.crew.environment import private_parts, template_environment
@@ -92,9 +93,10 @@ async def open_host(
     keep(ground.stack, "flow reports", reporting.keep())
     storage = ground.folder("storage")
     marks = {OWNER: ground.name, **await open_model(ground)}
+    paths = _import_paths()
     plan = HostPlan(
         flows=ground.catalog.specs.values,
-        paths=_import_paths(),
+        paths=paths,
         executions=ground.folder("executions"),
         storage=storage,
         log_file=ground.folder("template.log"),
@@ -110,6 +112,7 @@ async def open_host(
             executions=ground.settings.recycle_executions,
             growth_bytes=ground.settings.recycle_growth_bytes,
         ),
+        confinement=confinement_of(ground, paths),
         with_content=ground.settings.event_content,
         prices={EMBEDDED: FREE, **ground.settings.price_table()},
     )

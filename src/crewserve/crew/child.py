@@ -11,7 +11,6 @@ import random
 import signal
 import socket
 import sys
-import tempfile
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, NoReturn
@@ -92,11 +91,10 @@ class _Nobody:
 
 
 def _warm_up() -> None:
-    with contextlib.suppress(Exception), tempfile.TemporaryDirectory() as folder:
-        work = {"execution_id": "warm-up", "inputs": {}, "folder": folder, "environment": {}}
-        ref = f"{__name__}:{_WarmUp.__name__}"
-        task = {"run": ref, "steps": [], "accepts_changes": False, "with_content": False, **work}
-        _run(task, _Nobody())
+    ref = f"{__name__}:{_WarmUp.__name__}"
+    work = {"run": ref, "execution_id": "warm-up", "inputs": {}, "steps": []}
+    with contextlib.suppress(Exception):
+        run({**work, "accepts_changes": False, "with_content": False}, _Nobody())
 
 
 def _serve(link: ParentLink) -> None:

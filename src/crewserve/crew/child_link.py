@@ -4,8 +4,9 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from crewserve.crew import wire
@@ -58,6 +59,10 @@ class ChildLink:
     kill: "Callable[[ChildLink], None]"
     exited: "asyncio.Future[int | None]"
     """Resolves to the exit code; negative: the signal; None: its template died with it."""
+    cell: Path | None = None
+    """Its folder, as long as that is not an execution's."""
+    surroundings: Sequence[int] = ()
+    """Of its walls, when it was asked for."""
     idle_since: float = 0.0
     """Loop time; kept by the pool."""
     _greeted: asyncio.Event = field(default_factory=asyncio.Event)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
@@ -71,6 +72,7 @@ def set_for_execution(values: Mapping[str, str]) -> dict[str, str]:
     """Add *values* to this process's environment; returns what it was before."""
     before = dict(os.environ)
     os.environ.update(values)
+    tempfile.tempdir = None  # it is where the environment says
     return before
 
 

@@ -3,13 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
+from crewserve.crew.cells import FILES, Cells
 from crewserve.crew.child_link import ChildDied, ChildLink, Unreadable
+from crewserve.crew.confinement import Confinement
 from crewserve.crew.generation import Generation, Lifespan
 from crewserve.crew.pool import Pool
 from crewserve.crew.processes import GENERATION, OWNER
@@ -49,6 +52,8 @@ class HostPlan:
     environment: Mapping[str, str]
     spares: int
     """Idle children kept ready."""
+    confinement: Confinement = field(default_factory=Confinement)
+    """Of each execution's process."""
     with_content: bool
     """Whether what people, models and tools say is told of events."""
     prices: Prices = field(default_factory=dict)
@@ -80,6 +85,7 @@ class ForkingHost:
 
     async def start(self) -> None:
         """Returns at once; the template gets ready in the background."""
+        self._cells.tidy()
         self._keeper = asyncio.create_task(self._keep_running(), name="template-keeper")
 
     async def close(self) -> None:
@@ -125,9 +131,11 @@ class ForkingHost:
         if self._children[held] is STOP:
             asyncio.get_running_loop().call_soon(child.stop)  # after the assignment is sent
         self._children[held] = child
+        folder = self.plan.executions / str(run.execution.id)
         try:
+            self._move_in(child, folder)
             answer = await child.ask(
-                self._assignment(run),
+                self._assignment(run, folder),
                 partial(_keep, run),
                 partial(_note, run, self.plan.prices),
             )
@@ -141,10 +149,22 @@ class ForkingHost:
             raise
         outcome = _outcome(answer)
         if answer["reusable"]:
+            child.cell = self._cells.take_back(folder)
             pool.release(child, run.flow.name)
         elif not isinstance(outcome, Finished):  # another attempt may follow at once
             await _gone(child, pool)
+        with suppress(OSError):  # it is not empty: something was written
+            folder.rmdir()
         return outcome
+
+    def _move_in(self, child: ChildLink, folder: Path) -> None:
+        if child.cell is not None:
+            self._cells.assign(child.cell, folder)
+            child.cell = None
+
+    @property
+    def _cells(self) -> Cells:
+        return Cells(self.plan.executions)
 
     def stop(self, held: Held) -> None:
         """See `FlowHost`."""
@@ -154,7 +174,7 @@ class ForkingHost:
         elif child is None:
             self._children[held] = STOP
 
-    def _assignment(self, run: Run) -> Message:
+    def _assignment(self, run: Run, folder: Path) -> Message:
         flow, execution = run.flow, run.execution
         storage = self.plan.storage / flow.name
         return {
@@ -164,10 +184,11 @@ class ForkingHost:
             "steps": [_recorded(step) for step in run.steps],
             "digest": run.steps[-1].digest if run.steps else None,
             "accepts_changes": execution.accepts_changes,
-            "folder": str(self.plan.executions / str(execution.id)),
+            "folder": str(folder),
             "reuse": flow.reuse,
             "with_content": self.plan.with_content,
             "environment": {
+                **self.plan.confinement.variables(folder / FILES),
                 "CREWAI_STORAGE_DIR": str(storage),
                 "CREWSERVE_EXECUTION_ID": str(execution.id),
                 "CREWSERVE_ATTEMPT": str(execution.attempt),
@@ -225,6 +246,7 @@ class ForkingHost:
 
     async def _start_generation(self) -> Generation:
         self.plan.storage.mkdir(parents=True, exist_ok=True)
+        self.plan.confinement.open_to_users(self.plan.storage)
         if not self._is_usable(self._current):
             log.info("Loading CrewAI and the flows; what is accepted meanwhile starts afterwards")
         self._generations += 1
@@ -233,7 +255,9 @@ class ForkingHost:
             preload=sorted({flow.ref for flow in self.plan.flows()} - self._late),
             environment={**self.plan.environment, GENERATION: str(self._generations)},
             log_file=self.plan.log_file,
-            notes=self.plan.storage / "preload.json",
+            notes=self.plan.log_file.with_name("preload.json"),
+            confinement=self.plan.confinement,
+            cells=self._cells,
         )
         generation = Generation(
             number=self._generations,

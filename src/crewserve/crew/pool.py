@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,13 +39,20 @@ class Pool:
     async def acquire(self, flow: FlowName) -> ChildLink:
         """A child for one run of *flow*: used before if possible, else fresh."""
         idle = self.used.get(flow)
-        if idle:
-            return idle.pop()
-        if not self.fresh:
-            return await self._fork()
-        child = self.fresh.popleft()
-        self._refill_soon()
-        return child
+        if idle and (child := self._current(idle.pop)):
+            return child
+        if child := self._current(self.fresh.popleft):
+            self._refill_soon()
+            return child
+        return await self._fork()
+
+    def _current(self, take: Callable[[], ChildLink]) -> ChildLink | None:
+        """The next one that sees the machine as it is now; those before it end."""
+        with suppress(IndexError):
+            while self.template.is_outdated(child := take()):
+                child.close()
+            return child
+        return None
 
     def release(self, child: ChildLink, flow: FlowName) -> None:
         """It may run *flow* once more."""

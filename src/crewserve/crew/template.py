@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from crewserve.crew import pages, wire
+from crewserve.crew.confinement import Confinement, confine, landlock_version
 from crewserve.crew.processes import (
     adopt_orphans,
     children,
@@ -46,6 +48,8 @@ class Template:
     control: socket.socket
     wake: int
     """Reading end of a pipe that gets a byte when a child ended."""
+    confinement: Confinement = field(default_factory=Confinement)
+    """Of the children."""
     deadline: float = float("inf")
     """``CLOCK_BOOTTIME`` (it goes on while the machine sleeps) at which all children die."""
     expired: bool = False
@@ -79,7 +83,7 @@ class Template:
 
     def _obey(self) -> bool:
         """Follow one request; False when there is no host any more."""
-        packet, descriptors, _, _ = socket.recv_fds(self.control, wire.MAX_PACKET, 1)
+        packet, descriptors, _, _ = socket.recv_fds(self.control, wire.MAX_PACKET, 2)
         if not packet:
             return False
         request = wire.decode(packet)
@@ -96,32 +100,36 @@ class Template:
     def _try_to_fork(self, number: int, descriptors: list[int]) -> None:
         try:
             if not self.expired:
-                self._fork(number, descriptors.pop())
+                self._fork(number, descriptors)
                 return
-        except (OSError, IndexError) as error:  # no process, no memory or no descriptor is left
+        except (OSError, ValueError) as error:  # no process, no memory or no descriptor is left
             sys.stderr.write(f"A process could not be forked: {error}\n")
-        for descriptor in descriptors:
-            os.close(descriptor)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
         self.control.sendall(wire.encode({"exited": number, "code": 1}))
 
-    def _fork(self, number: int, descriptor: int) -> None:
-        connection = socket.socket(fileno=descriptor)
-        parent = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError:
-            connection.close()
-            raise
+    def _fork(self, number: int, descriptors: list[int]) -> None:
+        """They are the child's connection and, if it has one, the folder it works in."""
+        (connection, *folder), parent = descriptors, os.getpid()
+        pid = os.fork()
         if pid == 0:
+            self._confine(number, *folder)
             self.control.close()
             os.close(self.wake)
             signal.set_wakeup_fd(-1)
             adopt_orphans()  # so what is left behind stays within the execution that it belongs to
             from crewserve.crew.child import main  # noqa: PLC0415  # loaded long before, by `load`
 
-            main(connection, parent)
-        connection.close()
+            main(socket.socket(fileno=connection), parent)
         self.numbers[pid] = number
+
+    def _confine(self, number: int, folder: int | None = None) -> None:
+        try:
+            confine(self.confinement, number, folder)
+        except BaseException:  # noqa: BLE001  # who cannot be confined does not run
+            traceback.print_exc()
+            os._exit(1)
 
     def _kill(self, number: int) -> None:
         for pid, known in self.numbers.items():
@@ -213,10 +221,11 @@ def main() -> None:
     if unfit:
         control.sendall(wire.encode({"unfit": unfit}))
         return
+    landlock_version()  # finds the C library, which starts programs: no child shall do that again
     gc.collect()
     gc.freeze()
     pages.collapse()
-    template = Template(control, _wakeup_pipe())
+    template = Template(control, _wakeup_pipe(), Confinement.of(request["confinement"]))
     outlive_parent()  # from now on the end of the host shows as the end of the socket
     control.sendall(wire.encode({"ready": time.perf_counter() - started}))
     template.serve()

@@ -5,14 +5,18 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
+from crewserve.crew import cells as folders
 from crewserve.crew import wire
+from crewserve.crew.cells import Cells
 from crewserve.crew.child_link import ChildLink
+from crewserve.crew.confinement import Confinement
 from crewserve.crew.wire import Message
 
 log = logging.getLogger(__name__)
@@ -25,6 +29,10 @@ PATIENCE: Final = 8
 """Pings without an answer. An answer may take seconds on a machine with hundreds of busy flows."""
 
 CLOSE_SECONDS: Final = 2.0
+
+
+def _open_private(log_file: Path) -> IO[bytes]:
+    return open(log_file, "ab", opener=partial(os.open, mode=0o600))  # has no opener
 
 
 class TemplateDied(Exception):
@@ -48,6 +56,9 @@ class TemplateLink:
     children: dict[int, ChildLink]
     """Living children by number."""
     on_exit: Callable[[ChildLink], None] = lambda _: None
+    cells: Cells | None = None
+    """Where children get their folders."""
+    confinement: Confinement = field(default_factory=Confinement)
     _last_number: int = 0
     _answered: bool = False
     """Since the last ping."""
@@ -61,11 +72,13 @@ class TemplateLink:
         environment: Mapping[str, str],
         log_file: Path,
         notes: Path,
+        confinement: Confinement,
+        cells: Cells,
     ) -> "TemplateLink":
         """Returns when it is ready to fork. Raises: TemplateDied, UnfitModules."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(0)
-        with theirs, log_file.open("ab") as output:
+        with theirs, _open_private(log_file) as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -79,9 +92,10 @@ class TemplateLink:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the server, which hands back what runs
             )
-        link = cls(process, ours, {})
+        link = cls(process, ours, {}, cells=cells, confinement=confinement)
+        request = {"paths": paths, "preload": preload, "notes": str(notes)}
         try:
-            await link._load({"paths": paths, "preload": preload, "notes": str(notes)})  # our own
+            await link._load({**request, "confinement": asdict(confinement)})  # our own
         except BaseException:
             link.kill()
             raise
@@ -133,6 +147,8 @@ class TemplateLink:
     def _bury(self, child: ChildLink, code: int | None) -> None:
         if not child.exited.done():
             child.exited.set_result(code)
+        if child.cell is not None:
+            folders.remove(child.cell)
         child.close()
         self.on_exit(child)
 
@@ -154,9 +170,27 @@ class TemplateLink:
             if self._has_ended:
                 self._bury(child, None)
                 return child
-            self.children[child.number] = child
-            self._send({"fork": child.number}, theirs.fileno())
+            with self._cell_for(child) as cell:
+                self.children[child.number] = child
+                child.surroundings = self.confinement.surroundings()
+                self._send({"fork": child.number}, theirs.fileno(), *cell)
         return child
+
+    def is_outdated(self, child: ChildLink) -> bool:
+        """Whether something is there now that it cannot read, and that a new one can."""
+        return child.surroundings != self.confinement.surroundings()
+
+    @contextmanager
+    def _cell_for(self, child: ChildLink) -> Iterator[list[int]]:
+        """Its descriptor."""
+        if self.cells is None:
+            yield []
+            return
+        child.cell, descriptor = self.cells.make()
+        try:
+            yield [descriptor]
+        finally:
+            os.close(descriptor)
 
     @property
     def _has_ended(self) -> bool:

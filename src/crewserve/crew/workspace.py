@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crewserve.crew import environment
+from crewserve.crew.cells import FILES
 from crewserve.crew.internals import AFTER_RUN, strange_threads
 from crewserve.crew.processes import has_children
 
 OUTPUT = "output.log"
 """What the flow printed, on either stream."""
-
-FILES = "files"
-"""The flow's working directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Workspace:
             yield
         os.chdir(home)
         environment.restore(before)
-        self._remove_if_unused(files)
+        self._remove_if_unused(files)  # the host removes the folder itself
 
     @contextlib.contextmanager
     def _captured(self) -> Iterator[None]:
@@ -60,7 +58,6 @@ class Workspace:
             if output.stat().st_size == 0:
                 output.unlink()
             files.rmdir()
-            self.folder.rmdir()
 
 
 def is_clean(open_files: int) -> bool:

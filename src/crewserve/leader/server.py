@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from crewserve.domain.status import Status
 from crewserve.leader.calls import Checks, Descriptions, Writes, calls, shape
 from crewserve.leader.errors import dump_error
 from crewserve.leader.performing import perform
-from crewserve.leader.wire import frame, hang_up, listen, read_message, to_json
+from crewserve.leader.wire import KEY_BYTES, frame, hang_up, listen, read_key, read_message, to_json
 from crewserve.ports import Work
 
 log = logging.getLogger(__name__)
@@ -78,8 +79,10 @@ class Server:
 
     async def _serve(self, connection: socket.socket, group: TaskGroup) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=connection)
-        self._followers.add(writer)
         try:
+            if not compare_digest(await reader.readexactly(KEY_BYTES), read_key(self.path)):
+                return
+            self._followers.add(writer)
             writer.write(_described(self._described))
             while True:
                 (number, name, again), raw = await read_message(reader)

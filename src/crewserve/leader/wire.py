@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from uuid import UUID
 
 _LENGTH: Final = 4
 _MODE: Final = 0o600
+KEY_BYTES: Final = 32
 
 
 def to_json(data: Any) -> bytes:
@@ -55,8 +57,13 @@ async def hang_up(writer: StreamWriter) -> None:
 
 
 def listen(path: Path) -> socket.socket:
-    """A socket at *path* for this user only. What a leader before left there is replaced."""
+    """A socket at *path* for this user only. What a leader before left there is replaced.
+
+    So is the key beside it, without which a follower is turned away: a process that is kept from
+    reading files can connect to a socket even so.
+    """
     path.unlink(missing_ok=True)
+    _write_key(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     os.fchmod(listener.fileno(), _MODE)  # the file gets it when it is made, so that there is no gap
     with _short(path) as short:
@@ -72,11 +79,29 @@ def connect(path: Path) -> socket.socket:
     try:
         with _short(path) as short:
             connection.connect(short)
+        connection.sendall(read_key(path))
     except OSError:
         connection.close()
         raise
     connection.settimeout(0)
     return connection
+
+
+def read_key(path: Path) -> bytes:
+    """Of the leader that listens at *path*. Raises OSError."""
+    return _key_file(path).read_bytes()
+
+
+def _write_key(path: Path) -> None:
+    file = _key_file(path)
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(secrets.token_bytes(KEY_BYTES))
+
+
+def _key_file(path: Path) -> Path:
+    return path.with_suffix(".key")
 
 
 @contextmanager
