@@ -87,3 +87,17 @@ def test_prices_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("CREWSERVE_PRICES", wrong)
     with pytest.raises(ValidationError, match="CREWSERVE_PRICES"):
         Settings()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://id.example.com", "id.example.com", "http://127.0.0.1.evil"]
+)
+def test_an_issuer_is_asked_over_https(url: str) -> None:
+    with pytest.raises(ValidationError, match="https://"):
+        Settings(oidc_issuer=url, oidc_audience="me")
+
+
+def test_an_issuer_needs_an_audience() -> None:
+    with pytest.raises(ValidationError, match="needs it as well"):
+        Settings(oidc_issuer="https://id.example.com")
+    assert Settings(oidc_issuer="http://127.0.0.1:9", oidc_audience="me").oidc_audience == "me"

@@ -32,6 +32,7 @@ from crewserve.domain.pricing import Price, Prices
 ENV_FILE = ".env"
 BROKERS = frozenset({"amqp", "amqps", "redis", "rediss"})
 _SECRET = re.compile(r"CREWSERVE_.*(URL|KEY|KEYS|SECRET|TOKEN|PASSWORD)")
+_SAFE_URL = re.compile(r"https://.|http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 DISTRIBUTED_LEASE = timedelta(seconds=120)
 
 
@@ -159,6 +160,24 @@ class Settings(BaseSettings):
     """What API keys are checked with, the same on all hosts that share a database. Without it, one
     is made in the data folder. With another one, no key counts any more."""
 
+    oidc_issuer: str | None = Field(None, alias="CREWSERVE_OIDC_ISSUER")
+    """URL of an identity provider whose access tokens count beside API keys. Its keys are read from
+    there. It needs CREWSERVE_OIDC_AUDIENCE, and `pip install 'crewserve[oidc]'`."""
+
+    oidc_audience: Annotated[str, Field(min_length=1)] | None = Field(
+        None, alias="CREWSERVE_OIDC_AUDIENCE", validate_default=True
+    )
+    """What a token's `aud` must name: this server, as the provider knows it."""
+
+    oidc_token_type: str = Field("at+jwt", alias="CREWSERVE_OIDC_TOKEN_TYPE")
+    """What a token's `typ` must be. at+jwt is the standard's; some providers say JWT."""
+
+    oidc_scope_claim: str = Field("scope", alias="CREWSERVE_OIDC_SCOPE_CLAIM")
+    """Where a token says what it is good for; the names of scopes are those of API keys."""
+
+    oidc_tenant_claim: str | None = Field(None, alias="CREWSERVE_OIDC_TENANT_CLAIM")
+    """Where a token says whose executions it is about. Without it, all share one tenant."""
+
     max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
     """Larger request bodies are refused."""
 
@@ -214,6 +233,22 @@ class Settings(BaseSettings):
         if not info.data.get("database_url"):
             raise PydanticCustomError("broker", "a broker needs CREWSERVE_DATABASE_URL as well")
         return url
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _check_issuer(cls, url: str | None) -> str | None:
+        """Whoever could change the keys on their way could make tokens."""
+        if url is not None and not _SAFE_URL.match(url):
+            raise PydanticCustomError("issuer", "it must begin with https://")
+        return url
+
+    @field_validator("oidc_audience")
+    @classmethod
+    def _check_audience(cls, audience: str | None, info: ValidationInfo) -> str | None:
+        """Else tokens for any other service of the provider would count."""
+        if audience is None and info.data.get("oidc_issuer"):
+            raise PydanticCustomError("audience", "CREWSERVE_OIDC_ISSUER needs it as well")
+        return audience
 
     def pass_on(self) -> None:
         """Let every process that this one starts read the same, whatever the command line said."""

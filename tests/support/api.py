@@ -28,7 +28,7 @@ from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.http.app import FlowsApi, build_app, close_routes, include_flow
 from crewserve.http.deps import ApiState, attach
 from crewserve.http.flow_router import FlowRouter, flow_router
-from crewserve.http.gate import Access, Auth
+from crewserve.http.gate import Access, Auth, JudgeToken
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import SECRET, a_new_id, an_api_key
 from crewserve.testing.fakes import FakeFiles, FakeHost, FrozenClock
@@ -59,6 +59,7 @@ class Bench:
     drains: list[WorkerName] = field(default_factory=list)
     expected: list[datetime] = field(default_factory=list)
     auth: Auth = Auth.AUTO
+    judge_token: JudgeToken | None = None
     ring: KeyRing = field(init=False)
 
     def attach(self, *, tracebacks: bool = True) -> None:
@@ -93,7 +94,7 @@ class Bench:
                 tracebacks=tracebacks,
                 workers=workers,
                 readiness=health,
-                access=Access(self.auth, self.ring),
+                access=Access(self.auth, self.ring, self.judge_token),
                 api_keys=api_keys,
             ),
         )

@@ -9,7 +9,7 @@ from crewserve.application.api_keys import ApiKeys, NewKey
 from crewserve.application.key_ring import KeyRing
 from crewserve.bootstrap.duties import keep
 from crewserve.bootstrap.ground import Ground, database_url, folder, now
-from crewserve.http.gate import Access, Auth
+from crewserve.http.gate import Access, Auth, JudgeToken
 from crewserve.ports import ApiKeyStore
 from crewserve.settings import Settings
 from crewserve.storage.api_keys import SqlApiKeys
@@ -30,9 +30,17 @@ def open_access(ground: Ground, store: ApiKeyStore) -> tuple[Access, ApiKeys]:
     ring = KeyRing(store=store, secret=secret, clock=now)
     ground.stack.push_async_callback(ring.note)
     keep(ground.stack, "uses of keys", ring.keep())
-    access = Access(Auth(ground.settings.auth), ring)
+    access = Access(Auth(ground.settings.auth), ring, _judge(ground))
     _tell(access.auth)
     return access, ApiKeys(store=store, secret=secret, forget=ring.forget, clock=now)
+
+
+def _judge(ground: Ground) -> JudgeToken | None:
+    if ground.settings.oidc_issuer is None:
+        return None
+    from crewserve.bootstrap.identity import open_access_tokens  # noqa: PLC0415  # extra
+
+    return open_access_tokens(ground).principal
 
 
 def _tell(auth: Auth) -> None:

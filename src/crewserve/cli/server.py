@@ -58,6 +58,8 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         raise CannotStart("A setting is wrong: " + "; ".join(wrong), "see .env.example") from error
     if settings.broker_url and find_spec("celery") is None:
         raise CannotStart("A broker needs Celery", "pip install 'crewserve[celery]'")
+    if settings.oidc_issuer and not (find_spec("jwt") and find_spec("httpx")):
+        raise CannotStart("Access tokens need PyJWT", "pip install 'crewserve[oidc]'")
     return settings
 
 

@@ -3,6 +3,8 @@
 * CrewserveError
   x KeyRequired
   x KeyRefused
+  x TokenRefused
+  x IssuerUnavailable
   x ScopeMissing
   x ApiKeyNotFound
   x ApiKeyEnded
@@ -33,6 +35,27 @@ class KeyRefused(CrewserveError):
         super().__init__(
             "The API key is unknown, malformed, expired or revoked; `crewserve keys list` shows "
             "those that count, on the server"
+        )
+
+
+class TokenRefused(CrewserveError):
+    """It is no access token that counts here. *reason* completes "..., as ..."."""
+
+    code = "invalid_token"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The access token is refused, as {reason}")
+
+
+class IssuerUnavailable(CrewserveError):
+    """Nobody can say whether the access token is good."""
+
+    code = "issuer_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The identity provider's keys cannot be read, so no access token can be checked; API "
+            "keys count as ever"
         )
 
 

@@ -1,6 +1,6 @@
 """Who asks, and whether that one may: decided before anything else of a request is read."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +24,11 @@ from crewserve.http.scopes import Needs, Rule, Rules
 _KEY: Final = "crewserve.principal"
 
 Headers = Iterable[tuple[bytes, bytes]]
+JudgeToken = Callable[[str], Awaitable[Principal]]
+"""Tells who shows it. Raises: TokenRefused, IssuerUnavailable."""
+
+PARTING_DOTS: Final = 2
+"""In every signed JWT, and in no API key."""
 
 FORWARDED: Final = frozenset(
     {b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"}
@@ -49,13 +54,17 @@ class Access:
 
     auth: Auth
     keys: KeyRing
+    judge_token: JudgeToken | None = None
+    """For access tokens of an identity provider, if there is one."""
 
     async def principal(self, scope: Scope) -> Principal:
-        """Raises: KeyRefused, KeyRequired, StorageUnavailable."""
+        """Raises: KeyRefused, KeyRequired, TokenRefused, IssuerUnavailable, StorageUnavailable."""
         if self.auth is Auth.NONE:
             return ANYBODY
         token = token_in(scope["headers"])
         if token is not None:
+            if self.judge_token is not None and token.count(".") == PARTING_DOTS:
+                return await self.judge_token(token)
             return await self.keys.principal(token)
         if self.auth is Auth.AUTO and is_of_this_machine(scope):
             return ANYBODY
@@ -128,7 +137,7 @@ async def _refuse(refusal: CrewserveError, scope: Scope, receive: Receive, send:
 
 
 async def _admit(scope: Scope) -> Principal | None:
-    """Raises: KeyRefused, KeyRequired, ScopeMissing, StorageUnavailable."""
+    """Raises what `Access.principal` does, and ScopeMissing."""
     app: Any = scope["app"]
     rule = _rule(app.rules, scope)
     if rule is not None and rule.need is Needs.NOTHING:

@@ -20,9 +20,11 @@ log = logging.getLogger(__name__)
 STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     access_errors.ApiKeyEnded: HTTPStatus.CONFLICT,
     access_errors.ApiKeyNotFound: HTTPStatus.NOT_FOUND,
+    access_errors.IssuerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     access_errors.KeyRefused: HTTPStatus.UNAUTHORIZED,
     access_errors.KeyRequired: HTTPStatus.UNAUTHORIZED,
     access_errors.ScopeMissing: HTTPStatus.FORBIDDEN,
+    access_errors.TokenRefused: HTTPStatus.UNAUTHORIZED,
     errors.ExecutionNotFound: HTTPStatus.NOT_FOUND,
     errors.ExecutionActive: HTTPStatus.CONFLICT,
     errors.FlowNotFound: HTTPStatus.NOT_FOUND,
@@ -50,6 +52,7 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
 }
 
 _RETRY_AFTER: Final[Mapping[type[errors.CrewserveError], str]] = {
+    access_errors.IssuerUnavailable: "10",
     errors.KeyTaken: "1",
     errors.LaneFull: "5",
     errors.QueueFull: "5",
@@ -107,7 +110,7 @@ def _headers(error: errors.CrewserveError) -> Mapping[str, str]:
             return {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
         case access_errors.KeyRequired():
             return _challenge()
-        case access_errors.KeyRefused():
+        case access_errors.KeyRefused() | access_errors.TokenRefused():
             return _challenge(error="invalid_token")
         case access_errors.ScopeMissing():
             return _challenge(error="insufficient_scope", scope=error.scope)
