@@ -11,6 +11,7 @@ from typing import Any
 
 from crewserve.application.hand_driven import ExecutionRecord, HandDriven
 from crewserve.bootstrap import create_app, quiet_crewai
+from crewserve.domain.budget import Budget
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.flow_control import FlowControl, WhenFull
 from crewserve.domain.ids import FlowName
@@ -24,6 +25,7 @@ from crewserve.protocol.executions import (
 )
 
 __all__ = [
+    "Budget",
     "ExecutionRecord",
     "ExecutionResponse",
     "ExecutionStatus",

@@ -1,7 +1,8 @@
-"""What an execution used and cost can be seen, whatever its log keeps."""
+"""What an execution used and cost can be seen and bounded, whatever its log keeps."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -25,7 +26,8 @@ def provider() -> Iterator[Provider]:
 def server(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("usage")
     variables = {**provider.variables, "CREWSERVE_PRICES": json.dumps(PRICES)}
-    command = crewserve_serve(f"{SPENDING}:Asking", f"{SPENDING}:Weighing")
+    flows = [f"{SPENDING}:{name}" for name in ("Asking", "Weighing", "Threaded", "Stubborn")]
+    command = crewserve_serve(*flows)
     with running(command, folder, variables=variables) as server:
         yield server.wait_for_flows()
 
@@ -80,7 +82,9 @@ def test_what_an_earlier_attempt_used_stays_and_a_finished_step_costs_nothing_ag
     assert ended["usage"] == calls(2 + 1 + 1, 4 * A_CALL)
 
 
-def test_an_agent_and_its_tools_are_told(server: Server, provider: Provider) -> None:
+@pytest.fixture
+def weighing(provider: Provider) -> Iterator[None]:
+    """The model asks for a tool once."""
     function = {"name": "weigh", "arguments": json.dumps({"what": "flour"})}
 
     def once(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -88,10 +92,13 @@ def test_an_agent_and_its_tools_are_told(server: Server, provider: Provider) -> 
         return [] if has_weighed else [{"id": "c", "type": "function", "function": function}]
 
     provider.tool_calls = once
-    try:
-        execution = server.run("weighing")
-    finally:
-        provider.tool_calls = lambda _: []
+    yield
+    provider.tool_calls = lambda _: []
+
+
+@pytest.mark.usefixtures("weighing")
+def test_an_agent_and_its_tools_are_told(server: Server) -> None:
+    execution = server.run("weighing")
     assert execution["status"] == "completed", execution["error"]
     assert execution["usage"] == {**calls(2, 2 * A_CALL), "tool_calls": 1}
     [tools, models] = usage_of(server, execution)["parts"]
@@ -104,3 +111,100 @@ def test_an_execution_that_used_nothing_does_not_speak_of_it(server: Server) -> 
     assert "usage" not in execution
     answer = server.client.get(f"/api/v1/executions/{execution['execution_id']}/usage").json()
     assert answer == {"total": calls(0, 0), "parts": []}
+
+
+@dataclass(frozen=True)
+class Exceeded:
+    """An execution whose budget was used up."""
+
+    id: str
+    error: str
+    step: str | None
+    requests: int
+    """That the provider got."""
+    used: JsonObject
+
+
+def exceed(
+    server: Server, provider: Provider, path: str, budget: JsonObject, **inputs: Any
+) -> Exceeded:
+    before = len(provider.requests)
+    options = {name: str(limit) for name, limit in budget.items()}
+    ended = server.wait_for_end(server.execute(path, options, **inputs))
+    assert (ended["status"], ended["error_details"]["code"]) == ("failed", "budget_exceeded")
+    step, used = ended["error_details"]["step"], ended.get("usage", calls(0, 0))
+    requests = len(provider.requests) - before
+    return Exceeded(ended["execution_id"], ended["error"], step, requests, used)
+
+
+@pytest.mark.parametrize(
+    ("budget", "made", "said"),
+    [
+        ({"budget_model_calls": 4}, 4, "may use 4 model calls and has used 4"),
+        ({"budget_tokens": 60}, 3, "may use 60 tokens and has used 75"),
+        ({"budget_usd": 2.5 * A_CALL}, 3, "dollars and has used 0.0001365"),
+        ({"budget_usd": 1, "budget_tokens": 25}, 1, "may use 25 tokens"),
+        ({"budget_model_calls": 0}, 0, "may use 0 model calls"),
+    ],
+)
+def test_no_call_is_made_that_the_budget_has_no_room_for(
+    server: Server, provider: Provider, budget: JsonObject, made: int, said: str
+) -> None:
+    found = exceed(server, provider, "asking", budget, first=2, second=9)
+    assert said in found.error
+    assert (found.requests, found.used) == (made, calls(made, made * A_CALL))
+    assert found.step == ("go_on" if made > 1 else "begin")
+
+
+def test_a_retry_with_a_larger_budget_goes_on_from_the_finished_steps(
+    server: Server, provider: Provider
+) -> None:
+    found = exceed(server, provider, "asking", {"budget_model_calls": 3}, first=2, second=2)
+    url = f"/api/v1/executions/{found.id}"
+    [step] = server.client.get(f"{url}/steps").json()["steps"]
+    state = server.client.get(f"{url}/steps/{step['position']}").json()["state"]
+    assert (step["name"], state["done"]) == ("begin", 2)
+    answer = server.client.post(f"{url}/retry", json={"budget": {"model_calls": 2}})
+    retried = server.wait_for_end(answer.raise_for_status().json()["execution_id"])
+    assert (retried["status"], retried["result"]) == ("completed", 2)
+    assert retried["usage"] == calls(2, 2 * A_CALL)
+    assert retried["budget"] == {
+        "usd": None,
+        "tokens": None,
+        "model_calls": 2,
+        "tool_calls": None,
+    }
+
+
+def test_a_budget_counts_what_earlier_attempts_used(server: Server, provider: Provider) -> None:
+    retry = {"max_attempts": 9, "retry_on": "flow_error", "backoff_seconds": 0}
+    budget = {"budget_model_calls": 3, **retry}
+    inputs = {"first": 2, "second": 1, "fails_in": "1"}
+    found = exceed(server, provider, "asking", budget, **inputs)
+    assert (found.requests, server.get(found.id)["attempt"]) == (3, 2)
+
+
+def test_a_model_without_a_price_is_not_asked_where_dollars_are_counted(
+    server: Server, provider: Provider
+) -> None:
+    inputs = {"first": 1, "second": 1, "model": "openai/dear-model"}
+    found = exceed(server, provider, "asking", {"budget_usd": 100}, **inputs)
+    assert "openai/dear-model has no price" in found.error
+    assert found.requests == 1
+
+
+@pytest.mark.usefixtures("weighing")
+def test_tools_have_a_budget_too(server: Server, provider: Provider) -> None:
+    found = exceed(server, provider, "weighing", {"budget_tool_calls": 0})
+    assert "may use 0 tool calls" in found.error
+    assert found.used["tool_calls"] == 0
+
+
+def test_a_thread_without_context_has_the_same_budget(server: Server, provider: Provider) -> None:
+    found = exceed(server, provider, "threaded", {"budget_model_calls": 2}, first=9)
+    assert (found.requests, found.used["model_calls"]) == (2, 2)
+
+
+def test_code_that_goes_on_whatever_happens_is_killed(server: Server, provider: Provider) -> None:
+    found = exceed(server, provider, "stubborn", {"budget_model_calls": 2})
+    assert (found.requests, found.used["model_calls"]) == (2, 2)

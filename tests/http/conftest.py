@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.support.api import Bench, a_bench
+from tests.support.api import Bench, a_bench, api_of
 
 
 @pytest.fixture
@@ -15,6 +15,5 @@ def bench() -> Bench:
 
 @pytest.fixture
 async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(bench.app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test/api/v1") as client:
+    async with api_of(bench) as client:
         yield client

@@ -137,6 +137,12 @@ def a_bench(*routers: FlowRouter, max_body_bytes: int = 10_000, auth: Auth = Aut
     return bench
 
 
+def api_of(bench: Bench) -> httpx.AsyncClient:
+    """A client of its routes below ``/api/v1``; use it as a context."""
+    transport = httpx.ASGITransport(bench.app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test/api/v1")
+
+
 def describe(bench: Bench, **changes: object) -> None:
     """Let the free flow be loaded."""
     fields: dict[str, object] = {

@@ -372,6 +372,36 @@ async def test_an_attempt_that_takes_too_long_is_killed_and_says_so() -> None:
     assert len(host.killed) == 1
 
 
+OVER = Failure(code=FailureCode.BUDGET_EXCEEDED, message="no more", step="write")
+
+
+@pytest.mark.parametrize("outcome", [Stopped(), Finished({}, "done"), replace(OVER, message="b")])
+async def test_a_run_over_its_budget_fails_so_and_is_not_tried_again(outcome: Outcome) -> None:
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        policy = Policy(max_attempts=3, retry_on=frozenset(FailureCode))
+        execution = await desk.submit(policy=policy)
+        await desk.until_it_runs()
+        host.runs[0].exceed(OVER)
+        host.runs[0].exceed(replace(OVER, message="again"))
+        host.outcome = outcome
+        host.finish.set()
+        failed = await desk.until(execution, Status.FAILED)
+    assert (failed.failure, failed.attempt, host.killed) == (OVER, 1, set())
+
+
+async def test_a_run_over_its_budget_that_does_not_stop_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crewserve.worker.job.GRACE", timedelta(seconds=0.01))
+    host = waiting_host()
+    async with a_desk(host=host) as desk:
+        execution = await desk.begun()
+        host.runs[0].exceed(OVER)
+        failed = await desk.until(execution, Status.FAILED)
+    assert (failed.failure, len(host.killed)) == (OVER, 1)
+
+
 async def test_a_crash_is_tried_again_with_the_steps_that_ended() -> None:
     host = waiting_host()
     policy = Policy(max_attempts=2, backoff_seconds=0)

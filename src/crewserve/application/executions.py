@@ -196,8 +196,7 @@ class Executions:
     async def retry(
         self,
         execution_id: ExecutionId,
-        *,
-        accept_changes: bool,
+        wish: Wish,
         key: IdempotencyKey | None = None,
     ) -> Execution:
         """A new execution with the same inputs that goes on where this one stopped.
@@ -207,7 +206,7 @@ class Executions:
         before = await self.reader.get(execution_id)
         if before.status not in (Status.FAILED, Status.CANCELLED):
             raise NotRetryable(execution_id, before.status)
-        return await self.fork(execution_id, Wish(accepts_changes=accept_changes), key)
+        return await self.fork(execution_id, wish, key)
 
     async def fork(
         self, execution_id: ExecutionId, wish: Wish, key: IdempotencyKey | None = None
@@ -232,7 +231,7 @@ class Executions:
             flow,
             inputs,
             How(priority=before.turn.priority, labels=before.labels),
-            policy=before.policy,
+            policy=replace(before.policy, budget=wish.budget or before.policy.budget),
             parent=before.id,
             accepts_changes=wish.accepts_changes,
         )

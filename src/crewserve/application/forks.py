@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from crewserve.domain.budget import Budget
 from crewserve.domain.errors import FieldError, InvalidInputs, StepNotFound
 from crewserve.domain.step import Step
 
@@ -20,6 +21,8 @@ class Wish:
     inputs: Mapping[str, Any] | None = None
     """None: the same."""
     accepts_changes: bool = False
+    budget: Budget | None = None
+    """None: the same."""
 
     def check(self) -> None:
         """Raises: InvalidInputs."""

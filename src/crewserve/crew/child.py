@@ -89,12 +89,15 @@ class _Nobody:
     def note(self, event: Message) -> None:
         """Nobody hears it."""
 
+    def exceed(self, message: str, step: str | None) -> None:
+        """Nobody asks for it."""
+
 
 def _warm_up() -> None:
     ref = f"{__name__}:{_WarmUp.__name__}"
     work = {"run": ref, "execution_id": "warm-up", "inputs": {}, "steps": []}
     with contextlib.suppress(Exception):
-        run({**work, "accepts_changes": False, "with_content": False}, _Nobody())
+        run({**work, "accepts_changes": False, "with_content": False, "meter": None}, _Nobody())
 
 
 def _serve(link: ParentLink) -> None:

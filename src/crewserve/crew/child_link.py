@@ -22,11 +22,19 @@ Note = Callable[[list[Message]], Awaitable[None]]
 """Takes what happened; what the child says next is read when it returns."""
 
 
+Exceed = Callable[[Message], None]
+"""Takes why and where the child does not keep within its budget."""
+
+
 async def _keeps_nothing(_: Message) -> bool:
     return True
 
 
 async def _notes_nothing(_: list[Message]) -> None:
+    pass
+
+
+def _has_no_budget(_: Message) -> None:
     pass
 
 
@@ -45,7 +53,7 @@ class ChildDied(NoAnswer):
         super().__init__(f"The process of this execution {_how(code)}")
 
 
-_ON_THE_WAY: Final = frozenset({"step", "events"})
+_ON_THE_WAY: Final = frozenset({"step", "events", "exceeded"})
 """What a child says before its answer."""
 
 
@@ -92,7 +100,11 @@ class ChildLink:
         return True
 
     async def ask(
-        self, message: Message, keep: Keep = _keeps_nothing, note: Note = _notes_nothing
+        self,
+        message: Message,
+        keep: Keep = _keeps_nothing,
+        note: Note = _notes_nothing,
+        exceed: Exceed = _has_no_budget,
     ) -> Message:
         """May be called before it said hello.
 
@@ -109,6 +121,9 @@ class ChildLink:
             while (answer := await self._receive()).keys() & _ON_THE_WAY:
                 if "events" in answer:
                     await note(answer["events"])
+                    continue
+                if "exceeded" in answer:
+                    exceed(answer["exceeded"])
                     continue
                 task = asyncio.create_task(self._keep(answer["step"], keep))
                 keeping.add(task)

@@ -17,7 +17,7 @@ from crewserve.crew.generation import Generation, Lifespan
 from crewserve.crew.pool import Pool
 from crewserve.crew.processes import GENERATION, OWNER
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
-from crewserve.crew.used import to_use
+from crewserve.crew.used import metering, to_use
 from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
 from crewserve.domain.errors import FieldError, NotReady, StaleExecution
@@ -138,6 +138,7 @@ class ForkingHost:
                 self._assignment(run, folder),
                 partial(_keep, run),
                 partial(_note, run, self.plan.prices),
+                partial(_exceed, run),
             )
         except ChildDied as death:
             return Failure(code=FailureCode.WORKER_LOST, message=str(death))
@@ -187,6 +188,7 @@ class ForkingHost:
             "folder": str(folder),
             "reuse": flow.reuse,
             "with_content": self.plan.with_content,
+            "meter": metering(execution, self.plan.prices),
             "environment": {
                 **self.plan.confinement.variables(folder / FILES),
                 "CREWAI_STORAGE_DIR": str(storage),
@@ -332,6 +334,11 @@ def _recorded(step: Step) -> Message:
     """What the child needs of a step that ended before."""
     names = ("position", "name", "call", "result", "state", "problem")
     return {name: getattr(step, name) for name in names}
+
+
+def _exceed(run: Run, raw: Message) -> None:
+    code = FailureCode.BUDGET_EXCEEDED
+    run.exceed(Failure(code=code, message=raw["message"], step=raw["step"]))
 
 
 async def _keep(run: Run, raw: Message) -> bool:

@@ -76,6 +76,11 @@ class ParentLink:
         if self._outbox.is_full:
             self.send_line(b"")
 
+    def exceed(self, message: str, step: str | None) -> None:
+        """Send at once that the run stops because it would not keep within its budget."""
+        with suppress(OSError):  # the host is gone
+            self.send_line(wire.encode({"exceeded": {"message": message, "step": step}}))
+
     def _tell(self) -> None:
         with suppress(OSError):  # the host is gone, and this process soon will be
             while self._is_open():

@@ -1,7 +1,7 @@
 """Running one flow to its end, in a process that belongs to it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from traceback import format_exception
@@ -25,6 +25,7 @@ from crewserve.crew.internals import (
     watched_events,
 )
 from crewserve.crew.loading import FlowNotLoaded, explain, load
+from crewserve.crew.metering import Meter
 from crewserve.crew.stopping import StepThreads, Stop
 from crewserve.crew.wire import Message
 
@@ -51,6 +52,10 @@ class Host(Protocol):
         """Take what happened; it is sent before whatever else is."""
         ...
 
+    def exceed(self, message: str, step: str | None) -> None:
+        """Take why and where the run stops: it would not keep within its budget."""
+        ...
+
 
 def run(task: Message, host: Host) -> Message:
     """Kick off the flow and wait for it.
@@ -67,14 +72,27 @@ def run(task: Message, host: Host) -> Message:
     if refusal := _refusal(flow, task):
         return refusal
     try:
-        watch = EventWatch(host.note, with_content=task["with_content"])
-        with watched_events(watch.take), asyncio.Runner() as runner:
+        with watched_events(_watch(task, host, stop)), asyncio.Runner() as runner:
             runner.get_loop().set_default_executor(StepThreads(stop, STEP_THREADS))
             return runner.run(_kickoff(flow, task, Attending(host, stop, failed_steps)))
     except BaseException as error:  # noqa: BLE001  # a flow may raise anything, even SystemExit
         if stop.requested:
             return {"stopped": True}
         return _raised(error, failed_steps[-1] if failed_steps else None)
+
+
+def _watch(task: Message, host: Host, stop: Stop) -> Callable[[Any, Any], None]:
+    """What takes the events: what a meter refuses is never told."""
+    told = EventWatch(host.note, with_content=task["with_content"]).take
+    if task["meter"] is None:
+        return told
+    meter = Meter(task["meter"], stop, host.exceed)
+
+    def take(source: Any, event: Any) -> None:
+        meter.take(source, event)
+        told(source, event)
+
+    return take
 
 
 @dataclass(frozen=True, slots=True)

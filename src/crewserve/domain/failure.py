@@ -14,7 +14,7 @@ class FailureCode(StrEnum):
     """The execution ran longer than it may."""
 
     BUDGET_EXCEEDED = "budget_exceeded"
-    """The execution used more money, tokens or calls than it may."""
+    """The execution has used the money, tokens or calls that it may, or that cannot be known."""
 
     WORKER_LOST = "worker_lost"
     """The process that ran it ended, or its supervisor stopped renewing the lease."""

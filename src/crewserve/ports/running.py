@@ -46,6 +46,8 @@ class Run:
     """Returns when a step that ended is durable. Raises StaleExecution when it never will be."""
     note: Callable[[Sequence[Entry | Chunk]], Awaitable[None]]
     """Takes what happened, in order. Returns when there is room for more."""
+    exceed: Callable[[Failure], None]
+    """Says why it does not keep within its budget; it has begun to stop."""
 
 
 class ChecksInputs(Protocol):

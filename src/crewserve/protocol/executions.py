@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from crewserve.domain.budget import NO_BUDGET, Budget
 from crewserve.domain.execution import GRACE, Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import MAX_PRIORITY
@@ -15,12 +16,14 @@ from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.protocol.labels import LabelQuery
 from crewserve.protocol.times import GivenTime, WireTime, to_wire
-from crewserve.protocol.usage import UsageBody, usage_fields
+from crewserve.protocol.usage import MAX_COUNT, MAX_DOLLARS, BudgetBody, UsageBody, usage_fields
 
 MAX_SECONDS: Final = 7 * 24 * 3600
 MAX_DELAY_SECONDS: Final = 366 * 24 * 3600
 
 _OF_POLICY: Final = {"timeout_seconds", "max_attempts", "backoff_seconds", "retry_on"}
+
+_OF_BUDGET: Final = {f"budget_{name}" for name in Budget.__dataclass_fields__}
 
 OPTIONAL_FIELDS: Final = frozenset(
     {"started_at", "completed_at", "result", "error", "error_details", "usage"}
@@ -81,11 +84,21 @@ class ExecuteOptions(LabelQuery):
         None, ge=0, le=MAX_DELAY_SECONDS, description="Not before so many seconds from now."
     )
 
+    budget_usd: float | None = Field(
+        None, ge=0, le=MAX_DOLLARS, description="What all attempts together may cost."
+    )
+    budget_tokens: int | None = Field(None, ge=0, le=MAX_COUNT)
+    budget_model_calls: int | None = Field(None, ge=0, le=MAX_COUNT)
+    budget_tool_calls: int | None = Field(None, ge=0, le=MAX_COUNT)
+
     def over(self, policy: Policy) -> Policy:
         """*policy* with what was given."""
         given = self.model_dump(exclude_none=True, include=_OF_POLICY)
-        if not given:
+        limits = self.model_dump(exclude_none=True, include=_OF_BUDGET)
+        if not given and not limits:
             return policy
+        named = {name.removeprefix("budget_"): limit for name, limit in limits.items()}
+        given["budget"] = replace(policy.budget, **named)
         if self.retry_on is not None:
             given["retry_on"] = frozenset(self.retry_on)
         return replace(policy, **given)
@@ -210,13 +223,14 @@ class BulkCancelResponse(BaseModel):
 
 
 class RetryRequest(BaseModel):
-    """Whether recorded steps may be continued by other code."""
+    """Under which conditions it goes on."""
 
     model_config = ConfigDict(extra="forbid")
 
     accept_changes: bool = Field(
         default=False, strict=True, description="Go on although the flow's code has changed since."
     )
+    budget: BudgetBody | None = Field(None, description="Another one than before.")
 
 
 class ForkRequest(RetryRequest):
@@ -237,6 +251,9 @@ class ExecutionDetail(ExecutionStatusResponse):
     attempt: int = Field(description="1 for the first try, 0 before it.")
     max_attempts: int
     timeout_seconds: float | None = Field(None, description="How long one attempt may run.")
+    budget: BudgetBody | None = Field(
+        None, description="What all attempts together may use; null: whatever they want."
+    )
     queue: str
     priority: int
     concurrency_key: str | None = Field(
@@ -309,6 +326,7 @@ def detail(
         attempt=execution.attempt,
         max_attempts=policy.max_attempts,
         timeout_seconds=policy.timeout_seconds,
+        budget=None if policy.budget == NO_BUDGET else BudgetBody.model_validate(policy.budget),
         queue=execution.turn.queue,
         priority=execution.turn.priority,
         concurrency_key=execution.turn.key or None,

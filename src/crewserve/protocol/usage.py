@@ -1,11 +1,30 @@
 """What was used, on the wire."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from crewserve.domain.budget import Budget
 from crewserve.domain.usage import NANO, NOTHING, Spent, Usage
+
+MAX_DOLLARS: Final = 1_000_000
+MAX_COUNT: Final = 2**53
+
+
+class BudgetBody(BaseModel):
+    """What all attempts of an execution together may use; what is absent is not limited."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+    usd: float | None = Field(None, ge=0, le=MAX_DOLLARS)
+    tokens: int | None = Field(None, ge=0, le=MAX_COUNT)
+    model_calls: int | None = Field(None, ge=0, le=MAX_COUNT)
+    tool_calls: int | None = Field(None, ge=0, le=MAX_COUNT)
+
+    def budget(self) -> Budget:
+        """The same."""
+        return Budget(**self.model_dump())
 
 
 class UsageBody(BaseModel):

@@ -10,6 +10,7 @@ from enum import Enum, auto
 
 from crewserve.domain.errors import NotReady, StorageUnavailable
 from crewserve.domain.execution import (
+    GRACE,
     Cancel,
     Cancelled,
     Event,
@@ -35,6 +36,8 @@ class Why(Enum):
     """The supervisor stops."""
     CANCELLED = auto()
     TIMEOUT = auto()
+    EXCEEDED = auto()
+    """Its budget is used up, and it did not stop by itself."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +51,7 @@ class Job:
     _killed: Why | None = None
     _timers: list[asyncio.TimerHandle] = field(default_factory=list)
     _cancel: Cancel | None = None
+    _exceeded: Failure | None = None
 
     @property
     def held(self) -> Held:
@@ -82,6 +86,12 @@ class Job:
         else:
             self.kill(Why.CANCELLED)
 
+    def exceed(self, failure: Failure) -> None:
+        """It may use nothing more and is stopping; kill it when the grace is over."""
+        if self._exceeded is None:
+            self._exceeded = failure
+            self._in(GRACE.total_seconds(), Why.EXCEEDED)
+
     def kill(self, why: Why) -> None:
         """Kill its processes; `work` returns when they are gone."""
         first = self._killed is None
@@ -101,6 +111,8 @@ class Job:
         if task.cancelled():
             return self._killed_event()
         error = task.exception()
+        if self._exceeded is not None:  # however it ended
+            return _raised(self._exceeded)
         if error is None:
             return _event(self.flow, task.result())
         if isinstance(error, NotReady | StorageUnavailable):
@@ -115,7 +127,7 @@ class Job:
             seconds = self.execution.policy.timeout_seconds
             message = f"The attempt ran longer than {seconds:g} s"
             return _raised(Failure(code=FailureCode.TIMEOUT, message=message))
-        return HandedBack()
+        return HandedBack() if self._exceeded is None else _raised(self._exceeded)
 
 
 def _event(flow: FlowSpec, outcome: Outcome) -> Event:

@@ -258,7 +258,7 @@ class Supervisor:
         if execution.fence > 1 or execution.parent is not None:
             steps = await self.reader.steps(execution.id)
         keep = partial(self._keep_step, recorder, replaces=bool(steps))
-        return Run(job.flow, execution, steps, keep, recorder.note)
+        return Run(job.flow, execution, steps, keep, recorder.note, job.exceed)
 
     async def _keep_step(self, recorder: Recorder, step: Step, *, replaces: bool) -> None:
         """Its events are in the log before it is recorded. Raises: StaleExecution."""

@@ -1,6 +1,9 @@
 """Flows that use models and tools, as often as they are told."""
 
 import os
+import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 from crewai import LLM, Agent, Crew, Task
@@ -42,6 +45,33 @@ class Asking(Flow[Plan]):
             raise RuntimeError("not yet")
         done: int = self.state.done
         return done
+
+
+class Threaded(Flow[Plan]):
+    """Asks from a thread of its own, which has no context, and then waits for it."""
+
+    @start()
+    def work(self) -> str:
+        def work() -> None:
+            for _ in range(self.state.first):
+                ask()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return "done"
+
+
+class Stubborn(Flow[Plan]):
+    """Goes on whatever happens."""
+
+    @start()
+    def work(self) -> None:
+        while True:
+            with suppress(BaseException):
+                ask()
+            with suppress(BaseException):
+                time.sleep(0.05)
 
 
 @tool

@@ -1,6 +1,7 @@
 """Stopping executions, and doing them again."""
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 from uuid import UUID
 
@@ -97,10 +98,10 @@ async def retry_execution(
     execution_id: UUID, state: StateDep, http: Request, wish: RetryRequest | None = None
 ) -> Response:
     """Start a new execution that goes on where a failed or cancelled one stopped."""
-    accept = wish is not None and wish.accept_changes
     retry, before = state.executions.retry, ExecutionId(execution_id)
+    wished = _wish(wish or RetryRequest())
     started = await state.executions.once(
-        await key_of(http), lambda key: retry(before, accept_changes=accept, key=key)
+        await key_of(http), lambda key: retry(before, wished, key)
     )
     return started_answer(started, _parent_of(http))
 
@@ -125,14 +126,16 @@ async def fork_execution(
     """Start a new execution that keeps the steps before `from_step` and runs the rest."""
     check_json({"inputs": wish.inputs, "state": wish.state})
     fork, before = state.executions.fork, ExecutionId(execution_id)
-    wished = Wish(
-        from_step=str(wish.from_step),
-        state=wish.state,
-        inputs=wish.inputs,
-        accepts_changes=wish.accept_changes,
+    wished = replace(
+        _wish(wish), from_step=str(wish.from_step), state=wish.state, inputs=wish.inputs
     )
     started = await state.executions.once(await key_of(http), lambda key: fork(before, wished, key))
     return started_answer(started, _parent_of(http))
+
+
+def _wish(given: RetryRequest) -> Wish:
+    budget = given.budget.budget() if given.budget else None
+    return Wish(accepts_changes=given.accept_changes, budget=budget)
 
 
 def _parent_of(http: Request) -> str:
