@@ -40,7 +40,9 @@ def _setting(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if (field.alias or "").endswith("_API_KEY"):
         return "your_api_key_here"
-    return "" if field.default in (None, [], {}) else str(field.default)
+    if isinstance(field.default, list):
+        return ",".join(field.default)
+    return "" if field.default in (None, {}) else str(field.default)
 
 
 def state_machine() -> str:

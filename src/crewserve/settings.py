@@ -96,6 +96,21 @@ class Settings(BaseSettings):
     """Processes that answer requests, for more of them than one can. One of them also runs the
     executions; when it dies, another does."""
 
+    allowed_hosts: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_ALLOWED_HOSTS")
+    """Names, comma-separated, under which the server may be asked, as flows.example.com or
+    *.example.com. Without it, any name when it listens to others, and only names of this machine
+    when it listens on loopback. Behind a proxy on this machine, name what that is asked for."""
+
+    cors_origins: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_CORS_ORIGINS")
+    """Origins, comma-separated, as https://app.example.com, whose pages may use the API from a
+    browser; *: all, but without cookies. Without it, none but its own."""
+
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        ["127.0.0.1", "::1"], alias="CREWSERVE_TRUSTED_PROXIES"
+    )
+    """Addresses or networks, comma-separated, of proxies that are believed who asks and whether by
+    https (X-Forwarded-For, X-Forwarded-Proto)."""
+
     data_dir: Path = Field(Path(".crewserve"), alias="CREWSERVE_DATA_DIR")
     """Folder of the database, of each execution's files and of CrewAI's own storage."""
 
@@ -213,7 +228,15 @@ class Settings(BaseSettings):
     queues: Annotated[list[str], NoDecode] = Field([], alias="CREWSERVE_QUEUES")
     """Queues whose executions this host runs, comma-separated; none: all of them."""
 
-    @field_validator("flows", "queues", "flow_variables", mode="before")
+    @field_validator(
+        "flows",
+        "queues",
+        "flow_variables",
+        "allowed_hosts",
+        "cors_origins",
+        "trusted_proxies",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value

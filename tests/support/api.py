@@ -25,7 +25,7 @@ from crewserve.domain.api_key import new_token
 from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowDescription, FlowGraph, FlowHealth
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
-from crewserve.http.app import FlowsApi, build_app, close_routes, include_flow
+from crewserve.http.app import FlowsApi, Reach, build_app, close_routes, include_flow
 from crewserve.http.deps import ApiState, attach
 from crewserve.http.flow_router import FlowRouter, flow_router
 from crewserve.http.gate import Access, Auth, JudgeToken
@@ -123,9 +123,14 @@ async def nothing(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def a_bench(*routers: FlowRouter, max_body_bytes: int = 10_000, auth: Auth = Auth.AUTO) -> Bench:
+def a_bench(
+    *routers: FlowRouter,
+    max_body_bytes: int = 10_000,
+    auth: Auth = Auth.AUTO,
+    reach: Reach | None = None,
+) -> Bench:
     """Serves `topic_flow`, with models, `free_flow`, without, and those of *routers*."""
-    app = build_app(lifespan=nothing, max_body_bytes=max_body_bytes)
+    app = build_app(lifespan=nothing, max_body_bytes=max_body_bytes, reach=reach or Reach())
     include_flow(app, flow_router("m:TopicFlow", request=Topic, result=Text))
     for router in (flow_router("m:FreeFlow"), *routers):
         include_flow(app, router)

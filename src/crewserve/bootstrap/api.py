@@ -37,7 +37,7 @@ from crewserve.bootstrap.supervision import (
 from crewserve.crew.environment import QUIET
 from crewserve.domain.ids import FlowName
 from crewserve.http.answering import log_answer
-from crewserve.http.app import FlowsApi, build_app, close_routes
+from crewserve.http.app import FlowsApi, Reach, build_app, close_routes
 from crewserve.http.deps import ApiState, attach
 from crewserve.ports import ExecutionStore, Work
 from crewserve.settings import Settings, environment, export
@@ -79,6 +79,7 @@ def create_app(
         lifespan=lifespan,
         max_body_bytes=chosen.max_body_bytes,
         observers=[log_answer] if chosen.access_log else [],
+        reach=Reach(hosts=chosen.allowed_hosts, origins=chosen.cors_origins),
     )
     return app
 

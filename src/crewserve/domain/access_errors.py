@@ -8,6 +8,8 @@
   x ScopeMissing
   x ApiKeyNotFound
   x ApiKeyEnded
+  x HostRefused
+  x OriginRefused
 """
 
 from crewserve.domain.errors import CrewserveError
@@ -85,3 +87,27 @@ class ApiKeyEnded(CrewserveError):
 
     def __init__(self, key_id: KeyId) -> None:
         super().__init__(f"The API key {key_id!r} counts no more; make a new one")
+
+
+class HostRefused(CrewserveError):
+    """A request for another server, or one that a foreign page made a browser send."""
+
+    code = "host_refused"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"This server is not asked under the name {host!r}; if it should be, name it in "
+            "CREWSERVE_ALLOWED_HOSTS"
+        )
+
+
+class OriginRefused(CrewserveError):
+    """A page from elsewhere tries to change something here."""
+
+    code = "origin_refused"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"Pages of {origin!r} may not change anything here; if they should, name that origin "
+            "in CREWSERVE_CORS_ORIGINS"
+        )

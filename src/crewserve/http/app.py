@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, path_of
@@ -13,6 +16,7 @@ from crewserve.http.answering import Answering, Observe
 from crewserve.http.body_limit import BodyLimit
 from crewserve.http.flow_router import FlowRouter
 from crewserve.http.gate import Gate
+from crewserve.http.hosts import Hosts
 from crewserve.http.openapi import complete
 from crewserve.http.request_id import RequestIds
 from crewserve.http.routes import (
@@ -26,8 +30,23 @@ from crewserve.http.routes import (
     workers,
 )
 from crewserve.http.scopes import Rules
+from crewserve.http.security_headers import SecurityHeaders
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+ASKED: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Prefer",
+    "Traceparent",
+    "X-API-Key",
+    "X-Request-ID",
+)
+TOLD: Final = ("Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+"""Headers that pages of other origins may send, and may see."""
 
 
 class FlowsApi(FastAPI):
@@ -62,14 +81,32 @@ class FlowsApi(FastAPI):
             )
         self.execute_urls[flow.name] = execute_url
 
+    def build_middleware_stack(self) -> ASGIApp:
+        """As Starlette does; errors of the server are answered outside of its other middleware."""
+        return SecurityHeaders(super().build_middleware_stack())
+
     def openapi(self) -> dict[str, Any]:
         """The document, never cached: it grows when flows have loaded."""
         self.openapi_schema = None
         return complete(super().openapi(), self.execute_urls, self.input_schemas(), self.rules)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """From where browsers may use an app."""
+
+    hosts: Sequence[str] = ()
+    """Names under which it is asked, beside those of its own machine."""
+    origins: Sequence[str] = ()
+    """Of pages that may read and change what is here; ``*``: of all, without cookies."""
+
+
 def build_app(
-    *, lifespan: Lifespan, max_body_bytes: int, observers: Sequence[Observe] = ()
+    *,
+    lifespan: Lifespan,
+    max_body_bytes: int,
+    observers: Sequence[Observe] = (),
+    reach: Reach = Reach(),  # never changes
 ) -> FlowsApi:
     """An app with everything but flows; include their routers before it starts."""
     app = FlowsApi(
@@ -82,6 +119,8 @@ def build_app(
     )
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     app.add_middleware(Gate)
+    _allow_origins(app, reach.origins)
+    app.add_middleware(Hosts, allowed=reach.hosts, origins=reach.origins)
     app.add_middleware(Answering, observers=observers)
     app.add_middleware(RequestIds)
     problems.install(app)
@@ -92,6 +131,18 @@ def build_app(
     app.include_router(queues.router)
     app.include_router(api_keys.router)
     return app
+
+
+def _allow_origins(app: FlowsApi, origins: Sequence[str]) -> None:
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_credentials="*" not in origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=ASKED,
+            expose_headers=TOLD,
+        )
 
 
 def close_routes(app: FlowsApi) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from fastapi import Request
@@ -19,6 +17,7 @@ from crewserve.domain.access_errors import KeyRefused, KeyRequired, ScopeMissing
 from crewserve.domain.errors import CrewserveError
 from crewserve.domain.principal import ANYBODY, Principal
 from crewserve.http import problems
+from crewserve.http.addresses import is_loopback
 from crewserve.http.scopes import Needs, Rule, Rules
 
 _KEY: Final = "crewserve.principal"
@@ -90,21 +89,11 @@ def token_in(headers: Headers) -> str | None:
 def is_of_this_machine(scope: Scope) -> bool:
     """Whether the peer is a program of this machine that asks for itself."""
     client = scope.get("client")
-    if client is None or not _is_loopback(client[0]):
+    if client is None or not is_loopback(client[0]):
         return False
     return not any(
         name in FORWARDED or name.startswith(b"x-forwarded-") for name, _ in scope["headers"]
     )
-
-
-@lru_cache(maxsize=1024)
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 class Gate:

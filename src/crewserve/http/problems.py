@@ -25,6 +25,8 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     access_errors.KeyRequired: HTTPStatus.UNAUTHORIZED,
     access_errors.ScopeMissing: HTTPStatus.FORBIDDEN,
     access_errors.TokenRefused: HTTPStatus.UNAUTHORIZED,
+    access_errors.HostRefused: HTTPStatus.MISDIRECTED_REQUEST,
+    access_errors.OriginRefused: HTTPStatus.FORBIDDEN,
     errors.ExecutionNotFound: HTTPStatus.NOT_FOUND,
     errors.ExecutionActive: HTTPStatus.CONFLICT,
     errors.FlowNotFound: HTTPStatus.NOT_FOUND,
