@@ -18,6 +18,7 @@ from crewserve.domain.execution import Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.realm import DEFAULT_TENANT, Realm
 from crewserve.domain.status import Status
 from crewserve.ports import ExecutionReader
 from crewserve.storage.database import Database, open_database
@@ -133,7 +134,7 @@ def main() -> None:
             for size in SIZES:
                 _fill(database, before, size)
                 before = size
-                reader = database.reader()
+                reader = database.reader().within(Realm(tenant=DEFAULT_TENANT))
                 found.append(asyncio.run(_measure(reader, size)))
                 reader.close()
         print(f"\n| {kind}, p99 in ms | {SIZES[0]:,} | {SIZES[1]:,} | ratio |\n|---|--:|--:|--:|")

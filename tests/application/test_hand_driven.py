@@ -1,14 +1,17 @@
 """What hand-written routers may say, and what becomes of it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from crewserve.application.hand_driven import HandDriven
-from crewserve.domain.errors import ValueRefused
+from crewserve.domain.access_errors import ScopeMissing
+from crewserve.domain.errors import ExecutionNotFound, ValueRefused
 from crewserve.domain.failure import FailureCode
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, Tenant, WorkerName
+from crewserve.domain.principal import ANYBODY, Principal
 from crewserve.domain.status import Status
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import a_new_id
@@ -34,6 +37,23 @@ def by_hand(store: MemoryStore) -> HandDriven:
         new_id=a_new_id,
         clock=FrozenClock(),
     )
+
+
+def asked_by(by_hand: HandDriven, principal: Principal) -> HandDriven:
+    return replace(by_hand, asking=lambda: principal)
+
+
+def test_what_is_created_belongs_to_whoever_asks(by_hand: HandDriven) -> None:
+    acme = Principal(tenant=Tenant("acme"), scopes=frozenset({"flows:topic_flow:execute"}))
+    created = str(asked_by(by_hand, acme).create(TOPIC, {}))
+    assert by_hand.get(created) is not None  # the deployment's own code
+    assert asked_by(by_hand, acme).get(created) is not None
+    other = asked_by(by_hand, ANYBODY)
+    assert other.get(created) is None
+    with pytest.raises(ExecutionNotFound):
+        other.update(created, Status.RUNNING)
+    with pytest.raises(ScopeMissing):
+        asked_by(by_hand, acme).create(FlowName("other_flow"), {})
 
 
 def running(by_hand: HandDriven) -> ExecutionId:

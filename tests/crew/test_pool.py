@@ -10,7 +10,7 @@ import pytest
 from crewserve.crew import pool as pools
 from crewserve.crew.pool import Pool
 from crewserve.crew.template_link import TemplateLink
-from crewserve.domain.ids import FlowName
+from crewserve.domain.ids import FlowName, Tenant
 
 POEM = FlowName("poem_flow")
 
@@ -130,3 +130,12 @@ async def test_what_still_begins_in_a_retired_pool_gets_a_new_child(pool: Pool) 
     pool.retire()
     assert await pool.acquire(POEM) is cast("Any", template.forked[-1])
     assert pool.room == 0
+
+
+async def test_a_used_child_is_kept_for_the_tenant_that_used_it(pool: Pool) -> None:
+    acme, rival = Tenant("acme"), Tenant("rival")
+    child = await pool.acquire(POEM, acme)
+    pool.release(child, POEM, acme)
+    assert await pool.acquire(POEM, rival) is not child
+    assert await pool.acquire(POEM) is not child
+    assert await pool.acquire(POEM, acme) is child

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crewserve.domain.access_errors import IssuerUnavailable, TokenRefused
-from crewserve.domain.principal import DEFAULT_TENANT
+from crewserve.domain.realm import DEFAULT_TENANT
 from crewserve.http import issuer as issuers
 from crewserve.http.access_tokens import AccessTokens, scopes_in
 from crewserve.http.issuer import Issuer

@@ -25,7 +25,8 @@ def an_app(*observers: Observe) -> FastAPI:
     include_flow(app, flow_router("m:FreeFlow"))
     close_routes(app)
     keys = KeyRing(store=MemoryStore(), secret=b"", clock=FrozenClock())
-    app.state.crewserve = SimpleNamespace(access=Access(Auth.NONE, keys))
+    bare = SimpleNamespace(seen_by=lambda _: SimpleNamespace())
+    app.state.crewserve = SimpleNamespace(access=Access(Auth.NONE, keys), seen_by=bare.seen_by)
     return app
 
 

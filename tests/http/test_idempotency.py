@@ -154,10 +154,10 @@ async def test_whom_another_process_forestalled_is_told_to_wait(
     first = await api.post(EXECUTE, json=TEA, headers=keyed())
     with monkeypatch.context() as patch:  # what it stored is not seen yet when the second asks
 
-        async def see_nothing(_: object) -> None:
+        async def see_nothing(_: object, key: object) -> None:
             return None
 
-        patch.setattr(bench.store, "started_with", see_nothing)
+        patch.setattr(type(bench.store), "started_with", see_nothing)
         second = await api.post(EXECUTE, json=TEA, headers=keyed())
         assert_problem(second, HTTPStatus.CONFLICT, "idempotency_in_flight")
     assert_replayed(first, await api.post(EXECUTE, json=TEA, headers=keyed()))

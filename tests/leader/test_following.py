@@ -297,7 +297,7 @@ async def test_a_failure_of_the_leader_is_no_end_of_it(
     path: Path, store: MemoryStore, follower: Following, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(MemoryStore):
-        def delete(self, execution_id: Any) -> "Future[None]":
+        def delete(self, execution_id: Any, *, realm: Any = None) -> "Future[None]":
             raise ZeroDivisionError
 
     async with leading(path, Failing()):

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from crewserve.domain.access_errors import ApiKeyEnded
 from crewserve.domain.api_key import LIFETIME, ApiKey, digest_of, id_of, new_token
 from crewserve.domain.ids import FlowName, KeyId, Tenant
-from crewserve.domain.principal import DEFAULT_TENANT, Scope
+from crewserve.domain.principal import Scope
+from crewserve.domain.realm import DEFAULT_TENANT
 from crewserve.ports import ApiKeyStore, Clock
 
 PAGE: Final = 1000

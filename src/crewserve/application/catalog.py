@@ -7,6 +7,7 @@ from typing import Any
 from crewserve.domain.errors import FlowNotFound, FlowUnavailable
 from crewserve.domain.flow import LOADING, FlowDescription, FlowHealth, FlowSpec
 from crewserve.domain.ids import FlowName, QueueName
+from crewserve.domain.realm import Realm
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,11 @@ class FlowCatalog:
 
     specs: Mapping[FlowName, FlowSpec]
     _described: dict[FlowName, FlowDescription] = field(default_factory=dict)
+
+    def within(self, realm: Realm) -> "FlowCatalog":
+        """The flows that exist there. It learns what this one learns."""
+        specs = {name: spec for name, spec in self.specs.items() if realm.has_flow(name)}
+        return FlowCatalog(specs, self._described)
 
     def find(self, name_or_path: str) -> FlowSpec:
         """The flow called ``poem_flow``, or ``poem-flow``. Raises: FlowNotFound."""

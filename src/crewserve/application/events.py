@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -12,6 +12,7 @@ from crewserve.domain.errors import ExecutionNotFound
 from crewserve.domain.event_log import ALL, Entry, Wanted
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import ExecutionId
+from crewserve.domain.realm import Realm
 from crewserve.ports import EventReader, ExecutionReader
 
 PAGE: Final = 500
@@ -24,6 +25,10 @@ class Events:
     log: EventReader
     reader: ExecutionReader
     live: Live
+
+    def within(self, realm: Realm) -> "Events":
+        """The same, where nothing else exists."""
+        return replace(self, log=self.log.log_within(realm), reader=self.reader.within(realm))
 
     async def page(
         self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL

@@ -25,6 +25,7 @@ from crewserve.domain.idempotency import KEPT, IdempotencyKey, Started
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.domain.labels import NO_LABELS, Labels
 from crewserve.domain.policy import Policy
+from crewserve.domain.principal import ANYBODY, Principal
 from crewserve.domain.query import Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
@@ -86,8 +87,14 @@ class Executions:
     expect: Expect
     new_id: NewId
     clock: Clock
+    principal: Principal = ANYBODY
+    """Who asks."""
     _in_flight: set[tuple[str, str]] = field(default_factory=set)
     """Keys whose first request this process answers now. Between processes the store decides."""
+
+    def of(self, principal: Principal) -> "Executions":
+        """The same for somebody else. Nothing outside of that one's realm exists there."""
+        return replace(self, principal=principal, reader=self.reader.within(principal.realm))
 
     async def once(
         self,
@@ -102,6 +109,7 @@ class Executions:
         """
         if key is None:
             return _started(await start(None))
+        key = replace(key, scope=self.principal.tenant)
         name = (key.scope, key.value)
         if name in self._in_flight:
             raise KeyTaken(key.value)
@@ -129,7 +137,7 @@ class Executions:
         """Check and record durably. When it returns, the execution survives a crash.
 
         Raises: FlowUnavailable, InvalidInputs, KeyTaken, LaneFull, NotReady, QueueFull,
-            StorageUnavailable.
+            ScopeMissing, StorageUnavailable.
         """
         self.catalog.check_available(flow)
         await self._check(flow, inputs)
@@ -138,15 +146,17 @@ class Executions:
         return execution
 
     def _new(self, flow: FlowSpec, inputs: Mapping[str, Any], how: How, **more: Any) -> Execution:
-        now = self.clock()
+        self.principal.check_execute(flow.name)
+        now, tenant = self.clock(), self.principal.tenant
         return Execution(
             id=self.new_id(),
             flow=flow.name,
+            tenant=tenant,
             status=Status.PENDING,
             inputs=inputs,
             created_at=now,
             available_at=how.begin(now),
-            turn=flow.control.turn(flow.name, inputs, how.priority),
+            turn=flow.control.turn(flow.name, inputs, how.priority, tenant),
             labels=how.labels,
             **more,
         )
@@ -177,7 +187,8 @@ class Executions:
         if execution.driver is Driver.CALLER and not execution.status.is_terminal:
             raise NotCancellable(execution_id)
         event = CancelRequested(grace, reason)
-        changed = self.store.change(execution_id, event, now=self.clock())
+        realm = self.principal.realm
+        changed = self.store.change(execution_id, event, now=self.clock(), realm=realm)
         cancelled = await asyncio.wrap_future(changed)
         if cancelled.status is Status.RUNNING:
             self.announce_cancel(execution_id)
@@ -201,7 +212,8 @@ class Executions:
     ) -> Execution:
         """A new execution with the same inputs that goes on where this one stopped.
 
-        Raises: ExecutionNotFound, KeyTaken, LaneFull, NotRetryable, QueueFull, StorageUnavailable.
+        Raises: ExecutionNotFound, KeyTaken, LaneFull, NotRetryable, QueueFull, ScopeMissing,
+            StorageUnavailable.
         """
         before = await self.reader.get(execution_id)
         if before.status not in (Status.FAILED, Status.CANCELLED):
@@ -214,7 +226,7 @@ class Executions:
         """A new execution that begins with steps which another one finished.
 
         Raises: ExecutionNotFound, StepNotFound, InvalidInputs, KeyTaken, LaneFull, NotReady,
-            QueueFull, StorageUnavailable.
+            QueueFull, ScopeMissing, StorageUnavailable.
         """
         wish.check()
         before = await self.reader.get(execution_id)
@@ -310,7 +322,7 @@ class Executions:
 
         Raises: ExecutionNotFound, ExecutionActive.
         """
-        await asyncio.wrap_future(self.store.delete(execution_id))
+        await asyncio.wrap_future(self.store.delete(execution_id, realm=self.principal.realm))
         await self.files.remove(execution_id)
 
 

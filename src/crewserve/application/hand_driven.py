@@ -13,10 +13,20 @@ from uuid import UUID
 
 from crewserve.application.refused import event_instead
 from crewserve.domain.errors import ExecutionNotFound, ValueRefused
-from crewserve.domain.execution import Claimed, Driver, Event, Execution, Raised, Returned
+from crewserve.domain.execution import (
+    Claimed,
+    Driver,
+    Event,
+    Execution,
+    Raised,
+    Returned,
+    is_in,
+)
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import Turn
 from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
+from crewserve.domain.principal import ANYBODY, Principal
+from crewserve.domain.realm import Realm
 from crewserve.domain.redaction import redact
 from crewserve.domain.status import Status
 from crewserve.ports import Clock, ExecutionStore, Held, NewId
@@ -48,14 +58,24 @@ class HandDriven:
     release: Callable[[Held], None]
     new_id: NewId
     clock: Clock
+    asking: Callable[[], Principal | None] = lambda: None
+    """Who asks; None when no request does, so that it is the deployment's own code."""
+
+    @property
+    def _realm(self) -> Realm | None:
+        principal = self.asking()
+        return None if principal is None else principal.realm
 
     def create(self, flow: FlowName, inputs: Mapping[str, Any]) -> ExecutionId:
-        """Raises: ValueRefused, when *inputs* are no JSON."""
+        """Raises: ScopeMissing; ValueRefused, when *inputs* are no JSON."""
+        principal = self.asking() or ANYBODY
+        principal.check_execute(flow)
         _check_json(inputs)
         now = self.clock()
         execution = Execution(
             id=self.new_id(),
             flow=flow,
+            tenant=principal.tenant,
             status=Status.PENDING,
             turn=Turn(queue=QueueName(flow)),
             driver=Driver.CALLER,
@@ -72,10 +92,15 @@ class HandDriven:
     def get(self, execution_id: str) -> ExecutionRecord | None:
         """None for an id that is unknown or no id at all."""
         try:
-            execution = self.store.current(ExecutionId(UUID(execution_id))).result()
+            return _record(self._current(execution_id))
         except (ExecutionNotFound, ValueError):
             return None
-        return _record(execution)
+
+    def _current(self, execution_id: str) -> Execution:
+        found = self.store.current(ExecutionId(UUID(execution_id))).result()
+        if not is_in(found, self._realm):
+            raise ExecutionNotFound(found.id)
+        return found
 
     def update(
         self, execution_id: str, status: Status, *, result: Any = None, error: str | None = None
@@ -84,7 +109,7 @@ class HandDriven:
 
         Raises: ExecutionNotFound, InvalidTransition, StaleExecution, ValueError for no id.
         """
-        before = self.store.current(ExecutionId(UUID(execution_id))).result()
+        before = self._current(execution_id)
         for event in self._events(before, status, result, error):
             after = self._changed(before.id, event)
             self.release(Held(before.id, before.fence))

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.domain.errors import QueueNotFound
 from crewserve.domain.flow_control import QueueState
+from crewserve.domain.realm import Realm
 from crewserve.ports import Clock, ExecutionReader, ExecutionStore
 
 BATCH: Final = 500
@@ -22,6 +23,10 @@ class Queues:
     reader: ExecutionReader
     catalog: FlowCatalog
     clock: Clock
+
+    def within(self, realm: Realm) -> "Queues":
+        """The same, where nothing else exists."""
+        return replace(self, reader=self.reader.within(realm), catalog=self.catalog.within(realm))
 
     async def all(self) -> Sequence[QueueState]:
         """By name."""

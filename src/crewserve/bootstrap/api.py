@@ -39,6 +39,7 @@ from crewserve.domain.ids import FlowName
 from crewserve.http.answering import log_answer
 from crewserve.http.app import FlowsApi, Reach, build_app, close_routes
 from crewserve.http.deps import ApiState, attach
+from crewserve.http.gate import asking
 from crewserve.ports import ExecutionStore, Work
 from crewserve.settings import Settings, environment, export
 from crewserve.storage.event_log import ReadEvents
@@ -159,6 +160,7 @@ def _hand_driven(ground: Ground, store: ExecutionStore) -> HandDriven:
         lease=ground.settings.lease,
         hold=leases.hold,
         release=leases.release,
+        asking=asking.get,
         new_id=new_id,
         clock=now,
     )

@@ -15,7 +15,7 @@ from crewserve.cli.server import read_settings
 from crewserve.domain.api_key import LIFETIME, ApiKey
 from crewserve.domain.errors import CrewserveError
 from crewserve.domain.ids import KeyId
-from crewserve.domain.principal import DEFAULT_TENANT
+from crewserve.domain.realm import DEFAULT_TENANT
 from crewserve.protocol.api_keys import ApiKeyRequest
 from crewserve.storage.database import DatabaseUnusable
 

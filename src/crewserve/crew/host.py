@@ -22,9 +22,11 @@ from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
 from crewserve.domain.errors import FieldError, NotReady, StaleExecution
 from crewserve.domain.event_log import Channel, Chunk, Entry
+from crewserve.domain.execution import Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.pricing import Prices
+from crewserve.domain.realm import DEFAULT_TENANT
 from crewserve.domain.step import Step
 from crewserve.ports import Described, Finished, Held, Outcome, Run, Stopped
 
@@ -46,7 +48,7 @@ class HostPlan:
     executions: Path
     """Each execution gets a folder in it, called by its id."""
     storage: Path
-    """CrewAI's own storage: a folder for each flow in it."""
+    """CrewAI's own storage: a folder for each flow in it, and for each tenant one of those."""
     log_file: Path
     """Where the template process writes what nobody captured."""
     environment: Mapping[str, str]
@@ -59,6 +61,12 @@ class HostPlan:
     prices: Prices = field(default_factory=dict)
     lifespan: Lifespan = field(default_factory=Lifespan)
     """Of a template process."""
+
+    def storage_of(self, execution: Execution) -> Path:
+        """What CrewAI remembers of one tenant's runs of one flow. No flow is called like that."""
+        whose = execution.tenant
+        folder = self.storage if whose == DEFAULT_TENANT else self.storage / f"@{whose}"
+        return folder / execution.flow
 
 
 @dataclass(slots=True, eq=False)
@@ -115,7 +123,7 @@ class ForkingHost:
         self._children[held] = None
         with generation.used():
             try:
-                child = await generation.pool.acquire(run.flow.name)
+                child = await generation.pool.acquire(run.flow.name, run.execution.tenant)
                 return await self._run_in(child, generation.pool, run)
             finally:
                 del self._children[held]
@@ -151,7 +159,7 @@ class ForkingHost:
         outcome = _outcome(answer)
         if answer["reusable"]:
             child.cell = self._cells.take_back(folder)
-            pool.release(child, run.flow.name)
+            pool.release(child, run.flow.name, run.execution.tenant)
         elif not isinstance(outcome, Finished):  # another attempt may follow at once
             await _gone(child, pool)
         with suppress(OSError):  # it is not empty: something was written
@@ -177,7 +185,7 @@ class ForkingHost:
 
     def _assignment(self, run: Run, folder: Path) -> Message:
         flow, execution = run.flow, run.execution
-        storage = self.plan.storage / flow.name
+        storage = self.plan.storage_of(execution)
         return {
             "run": flow.ref,
             "execution_id": str(execution.id),

@@ -9,7 +9,8 @@ from typing import Final
 
 from crewserve.crew.child_link import ChildLink
 from crewserve.crew.template_link import TemplateLink
-from crewserve.domain.ids import FlowName
+from crewserve.domain.ids import FlowName, Tenant
+from crewserve.domain.realm import DEFAULT_TENANT
 
 IDLE_SECONDS: Final = 30.0
 """A process that could be reused but was not needed for so long is ended."""
@@ -27,7 +28,7 @@ class Pool:
     """Fresh children to keep ready; as many may be starting at the same time."""
     on_room: Callable[[], None]
     fresh: deque[ChildLink] = field(default_factory=deque)
-    used: dict[FlowName, list[ChildLink]] = field(default_factory=dict)
+    used: dict[tuple[Tenant, FlowName], list[ChildLink]] = field(default_factory=dict)
     _starting: "set[asyncio.Task[None]]" = field(default_factory=set)
     _refilling: bool = False
     _refills: "set[asyncio.Task[None]]" = field(default_factory=set)
@@ -36,9 +37,9 @@ class Pool:
     def room(self) -> int:
         return len(self.fresh) + sum(len(idle) for idle in self.used.values())
 
-    async def acquire(self, flow: FlowName) -> ChildLink:
-        """A child for one run of *flow*: used before if possible, else fresh."""
-        idle = self.used.get(flow)
+    async def acquire(self, flow: FlowName, tenant: Tenant = DEFAULT_TENANT) -> ChildLink:
+        """A child for one run of *flow*: one that *tenant* used before if possible, else fresh."""
+        idle = self.used.get((tenant, flow))
         if idle and (child := self._current(idle.pop)):
             return child
         if child := self._current(self.fresh.popleft):
@@ -54,13 +55,13 @@ class Pool:
             return child
         return None
 
-    def release(self, child: ChildLink, flow: FlowName) -> None:
-        """It may run *flow* once more."""
+    def release(self, child: ChildLink, flow: FlowName, tenant: Tenant = DEFAULT_TENANT) -> None:
+        """It may run *flow* once more, for *tenant* only."""
         if self.is_closed:
             child.close()
             return
         child.idle_since = asyncio.get_running_loop().time()
-        self.used.setdefault(flow, []).append(child)
+        self.used.setdefault((tenant, flow), []).append(child)
         self.on_room()
 
     def _refill_soon(self) -> None:

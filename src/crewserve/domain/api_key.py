@@ -8,7 +8,8 @@ from secrets import token_hex, token_urlsafe
 from typing import Final
 
 from crewserve.domain.ids import FlowName, KeyId, Tenant
-from crewserve.domain.principal import DEFAULT_TENANT, Principal
+from crewserve.domain.principal import Principal
+from crewserve.domain.realm import DEFAULT_TENANT
 
 LIFETIME: Final = timedelta(days=90)
 """Unless another one is asked for."""

@@ -9,9 +9,10 @@ from typing import Any, Final, assert_never
 from crewserve.domain.errors import InvalidTransition
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import Standing, Turn
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, Tenant, WorkerName
 from crewserve.domain.labels import NO_LABELS, Labels
 from crewserve.domain.policy import DEFAULT, Policy
+from crewserve.domain.realm import DEFAULT_TENANT, Realm
 from crewserve.domain.status import TRANSITIONS, Status
 from crewserve.domain.usage import Usage
 
@@ -45,6 +46,8 @@ class Execution:
 
     id: ExecutionId
     flow: FlowName
+    tenant: Tenant = DEFAULT_TENANT
+    """Whose it is."""
     status: Status
     inputs: Mapping[str, Any]
     created_at: datetime
@@ -74,6 +77,11 @@ class Execution:
     failure: Failure | None = None
     usage: Usage | None = None
     """Of all attempts, as far as the log has told it; None: nothing. Events never change it."""
+
+
+def is_in(execution: Execution, realm: Realm | None) -> bool:
+    """Whether it exists for those who live there."""
+    return realm is None or realm.has(execution.tenant, execution.flow)
 
 
 _STANDING: Final = frozenset({Status.PENDING, Status.RUNNING})

@@ -9,7 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from crewserve.domain.ids import FlowName, QueueName
+from crewserve.domain.ids import FlowName, QueueName, Tenant
+from crewserve.domain.realm import DEFAULT_TENANT
 
 MAX_PRIORITY: Final = 100
 """The least is as far below zero."""
@@ -99,12 +100,22 @@ class FlowControl:
         """The queue of *flow*, which this controls."""
         return QueueName(self.queue or flow)
 
-    def turn(self, flow: FlowName, inputs: Mapping[str, Any], priority: int | None) -> Turn:
-        """Of an execution of *flow*; without *priority*, it has that of the flow."""
+    def turn(
+        self,
+        flow: FlowName,
+        inputs: Mapping[str, Any],
+        priority: int | None,
+        tenant: Tenant = DEFAULT_TENANT,
+    ) -> Turn:
+        """Of an execution of *flow*; without *priority*, it has that of the flow.
+
+        Tenants never share a lane: none of them waits for another one, or takes its place.
+        """
+        key = _key(self.per, inputs) if self.per else ""
         return Turn(
             queue=self.queue_of(flow),
             priority=self.priority if priority is None else priority,
-            key=_key(self.per, inputs) if self.per else "",
+            key=key if tenant == DEFAULT_TENANT else f"{tenant}/{key}",
             max_running=self.max_running,
         )
 

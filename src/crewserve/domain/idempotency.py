@@ -18,7 +18,7 @@ class IdempotencyKey:
     fingerprint: str
     """Of everything in the request that decides what it starts."""
     scope: str = ""
-    """Whose key it is: the same value in another scope is another key. All share one so far."""
+    """Whose key it is, a tenant's: the same value in another scope is another key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

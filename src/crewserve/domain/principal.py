@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from crewserve.domain.access_errors import ScopeMissing
 from crewserve.domain.ids import FlowName, KeyId, Tenant
-
-DEFAULT_TENANT: Final = Tenant("default")
-"""Of everybody who needs no key, and of keys that name no other."""
+from crewserve.domain.realm import DEFAULT_TENANT, Realm
 
 
 class Scope(StrEnum):
@@ -45,6 +44,11 @@ class Principal:
     """None for those who need none."""
 
     @property
+    def realm(self) -> Realm:
+        """What exists for it."""
+        return Realm(tenant=self.tenant, flows=self.flows)
+
+    @property
     def is_admin(self) -> bool:
         """Whether this one operates the server."""
         return Scope.ADMIN in self.scopes
@@ -55,10 +59,17 @@ class Principal:
 
     def may_execute(self, flow: FlowName) -> bool:
         """Whether it may start executions of *flow*."""
-        if self.flows and flow not in self.flows:
-            return False
-        return self.has(execute_scope(flow)) or self.has(execute_scope(ANY_FLOW))
+        has_scope = self.has(execute_scope(flow)) or self.has(execute_scope(ANY_FLOW))
+        return has_scope and self.realm.has_flow(flow)
 
+    def check_execute(self, flow: FlowName) -> None:
+        """Raises: ScopeMissing."""
+        if not self.may_execute(flow):
+            raise ScopeMissing(execute_scope(flow))
+
+
+NOBODY: Final = Principal(tenant=Tenant(""), scopes=frozenset())
+"""Whoever asks what anybody may know. Nothing exists there."""
 
 ANYBODY: Final = Principal(scopes=frozenset({Scope.ADMIN}))
 """Whoever reaches a server that asks for no key."""

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.domain.labels import Label
+from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -18,6 +19,8 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class ExecutionFilter:
     """Which executions. What is None or empty does not filter."""
 
+    realm: Realm | None = None
+    """Set by readers, to their own."""
     flow: FlowName | None = None
     statuses: frozenset[Status] = frozenset()
     codes: frozenset[FailureCode] = frozenset()

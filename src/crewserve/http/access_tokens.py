@@ -17,7 +17,8 @@ from jwt.exceptions import (
 
 from crewserve.domain.access_errors import TokenRefused
 from crewserve.domain.ids import Tenant
-from crewserve.domain.principal import DEFAULT_TENANT, SCOPE_PATTERN, Principal
+from crewserve.domain.principal import SCOPE_PATTERN, Principal
+from crewserve.domain.realm import DEFAULT_TENANT
 from crewserve.http.issuer import Issuer
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA")

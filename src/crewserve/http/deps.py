@@ -1,8 +1,8 @@
 """What routes ask for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, Request
 
@@ -14,7 +14,10 @@ from crewserve.application.health import Readiness
 from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
 from crewserve.domain.ids import FlowName
-from crewserve.http.gate import Access
+from crewserve.domain.principal import Principal
+from crewserve.http.gate import Access, principal_of
+
+MAX_VIEWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,27 @@ class ApiState:
     readiness: Readiness
     access: Access
     api_keys: ApiKeys
+    _views: dict[Principal, "ApiState"] = field(default_factory=dict)
+
+    def seen_by(self, principal: Principal) -> "ApiState":
+        """What a route is given: in it exists only what exists for *principal*."""
+        view = self._views.get(principal)
+        if view is None:
+            if len(self._views) >= MAX_VIEWS:
+                self._views.clear()
+            view = self._views[principal] = self._seen_by(principal)
+        return view
+
+    def _seen_by(self, principal: Principal) -> "ApiState":
+        realm, is_admin = principal.realm, principal.is_admin
+        return replace(
+            self,
+            executions=self.executions.of(principal),
+            events=self.events.within(realm),
+            catalog=self.catalog.within(realm),
+            queues=self.queues if is_admin else self.queues.within(realm),
+            tracebacks=self.tracebacks and is_admin,
+        )
 
 
 def attach(app: FastAPI, state: ApiState) -> None:
@@ -40,9 +64,12 @@ def attach(app: FastAPI, state: ApiState) -> None:
 
 
 def state_of(request: Request) -> ApiState:
-    """What was attached to the app of *request*."""
+    """What was attached to the app of *request*, as far as it exists for whoever asks.
+
+    There is no other way to it, so no route can forget whom it serves.
+    """
     state: ApiState = request.app.state.crewserve
-    return state
+    return state.seen_by(principal_of(request))
 
 
 async def _state(request: Request) -> ApiState:

@@ -15,7 +15,7 @@ from crewserve.application.key_ring import KeyRing
 from crewserve.domain import principal as scopes
 from crewserve.domain.access_errors import KeyRefused, KeyRequired, ScopeMissing
 from crewserve.domain.errors import CrewserveError
-from crewserve.domain.principal import ANYBODY, Principal
+from crewserve.domain.principal import ANYBODY, NOBODY, Principal
 from crewserve.http import problems
 from crewserve.http.addresses import is_loopback
 from crewserve.http.scopes import Needs, Rule, Rules
@@ -97,7 +97,7 @@ def is_of_this_machine(scope: Scope) -> bool:
 
 
 class Gate:
-    """ASGI middleware. What it lets through has a principal, but for what anybody may ask."""
+    """ASGI middleware. What it lets through has a principal."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -125,12 +125,12 @@ async def _refuse(refusal: CrewserveError, scope: Scope, receive: Receive, send:
         await problems.answer(Request(scope), refusal)(scope, receive, send)
 
 
-async def _admit(scope: Scope) -> Principal | None:
+async def _admit(scope: Scope) -> Principal:
     """Raises what `Access.principal` does, and ScopeMissing."""
     app: Any = scope["app"]
     rule = _rule(app.rules, scope)
     if rule is not None and rule.need is Needs.NOTHING:
-        return None
+        return NOBODY
     access: Access = app.state.crewserve.access
     principal = await access.principal(scope)
     if missing := _missing(principal, rule, scope):
@@ -168,6 +168,6 @@ def _leads_nowhere(scope: Scope) -> bool:
 
 
 def principal_of(request: Request) -> Principal:
-    """Who asks. There is always one where there is anything to protect."""
+    """Who asks."""
     found: Principal = request.scope[_KEY]
     return found

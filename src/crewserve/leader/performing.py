@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from crewserve.domain.errors import ExecutionNotFound, StorageUnavailable
-from crewserve.domain.execution import Event, Execution
+from crewserve.domain.execution import Event, Execution, is_in
 from crewserve.domain.flow_control import NO_CONTROL, FlowControl
 from crewserve.domain.idempotency import IdempotencyKey
 from crewserve.domain.ids import ExecutionId
+from crewserve.domain.realm import Realm
 from crewserve.domain.step import Step
 from crewserve.leader.calls import Checks, Writes
 from crewserve.ports import ExecutionStore
@@ -66,11 +67,13 @@ async def _change(
     *,
     now: datetime,
     fence: int | None = None,
+    realm: Realm | None = None,
 ) -> Execution:
     found = await asyncio.wrap_future(store.current(execution_id))
-    if _changed_at(found, now):
+    if is_in(found, realm) and _changed_at(found, now):
         return found
-    return await asyncio.wrap_future(store.change(execution_id, event, now=now, fence=fence))
+    changing = store.change(execution_id, event, now=now, fence=fence, realm=realm)
+    return await asyncio.wrap_future(changing)
 
 
 def _changed_at(execution: Execution, now: datetime) -> bool:
@@ -79,9 +82,11 @@ def _changed_at(execution: Execution, now: datetime) -> bool:
     return now in (execution.started_at, execution.completed_at, asked)
 
 
-async def _delete(store: ExecutionStore, execution_id: ExecutionId) -> None:
+async def _delete(
+    store: ExecutionStore, execution_id: ExecutionId, *, realm: Realm | None = None
+) -> None:
     with suppress(ExecutionNotFound):
-        await asyncio.wrap_future(store.delete(execution_id))
+        await asyncio.wrap_future(store.delete(execution_id, realm=realm))
 
 
 _AGAIN: Final[Mapping[str, Callable[..., Awaitable[Any]]]] = {

@@ -17,6 +17,7 @@ from crewserve.domain.flow_control import NO_CONTROL, FlowControl, QueueState
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.realm import Realm
 from crewserve.domain.step import Attempt, Step
 from crewserve.domain.usage import Spent
 from crewserve.domain.worker import Worker, WorkerQuery
@@ -70,10 +71,11 @@ class ExecutionStore(Protocol):
         *,
         now: datetime,
         fence: int | None = None,
+        realm: Realm | None = None,
     ) -> Future[Execution]:
         """`apply` *event* to the record as it is now; answers with what it is then.
 
-        With *fence*, only while that attempt runs.
+        With *fence*, only while that attempt runs. Outside of *realm* there is nothing.
 
         Raises: ExecutionNotFound, InvalidTransition, StaleExecution.
         """
@@ -148,8 +150,8 @@ class ExecutionStore(Protocol):
         """
         ...
 
-    def delete(self, execution_id: ExecutionId) -> Future[None]:
-        """Raises: ExecutionNotFound, ExecutionActive."""
+    def delete(self, execution_id: ExecutionId, *, realm: Realm | None = None) -> Future[None]:
+        """Outside of *realm* there is nothing. Raises: ExecutionNotFound, ExecutionActive."""
         ...
 
     def let_in(
@@ -175,6 +177,10 @@ class ExecutionStore(Protocol):
 
 class ExecutionReader(Protocol):
     """The reading side. It sees what is committed."""
+
+    def within(self, realm: Realm) -> "ExecutionReader":
+        """A reader for which nothing else exists. This one knows of all."""
+        ...
 
     async def get(self, execution_id: ExecutionId) -> Execution:
         """Raises: ExecutionNotFound."""
@@ -237,6 +243,10 @@ class ExecutionReader(Protocol):
 
 class EventReader(Protocol):
     """What happened in each execution."""
+
+    def log_within(self, realm: Realm) -> "EventReader":
+        """As `ExecutionReader.within`."""
+        ...
 
     async def events(
         self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL

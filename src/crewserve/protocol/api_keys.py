@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from crewserve.domain.api_key import LIFETIME, ApiKey
 from crewserve.domain.ids import FlowName, KeyId, Tenant
-from crewserve.domain.principal import DEFAULT_TENANT, SCOPE_PATTERN
+from crewserve.domain.principal import SCOPE_PATTERN
+from crewserve.domain.realm import DEFAULT_TENANT
 from crewserve.protocol.times import WireTime
 
 MAX_DAYS: Final = 3650

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Dialect, Row, Select, bindparam, func, select
 
 from crewserve.domain.event_log import ALL, Channel, Entry, Wanted, spent
 from crewserve.domain.ids import ExecutionId
+from crewserve.domain.realm import Realm
 from crewserve.ports import Held
 from crewserve.storage.entries import EntryWriter
 from crewserve.storage.prepared import Prepared
@@ -27,10 +28,14 @@ class ReadEvents:
     def __init__(self, reader: SqlReader) -> None:
         self._reader = reader
 
+    def log_within(self, realm: Realm) -> "ReadEvents":
+        return ReadEvents(self._reader.within(realm))
+
     async def events(
         self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
     ) -> Sequence[Entry]:
         statement = events_statement(execution_id, after, limit, wanted)
+        statement = statement.where(*self._reader.of(execution_id))
         return [_to_entry(row) for row in await self._reader.rows(statement)]
 
 

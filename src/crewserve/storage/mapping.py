@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from crewserve.domain.execution import Cancel, Driver, Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import Turn
-from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
+from crewserve.domain.ids import ExecutionId, FlowName, QueueName, Tenant, WorkerName
 from crewserve.domain.labels import NO_LABELS, Labels
 from crewserve.domain.policy import DEFAULT, Policy, from_fields, to_fields
 from crewserve.domain.status import Status
@@ -27,6 +27,7 @@ def to_execution(row: Row[Any]) -> Execution:
     return Execution(
         id=ExecutionId(row.id),
         flow=FlowName(row.flow),
+        tenant=Tenant(row.tenant),
         driver=Driver(row.driver),
         status=Status(row.status),
         inputs=row.inputs,
@@ -98,6 +99,7 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
     return {
         "id": execution.id,
         "flow": execution.flow,
+        "tenant": execution.tenant,
         "driver": execution.driver,
         "inputs": execution.inputs,
         "created_at": execution.created_at,
@@ -115,8 +117,8 @@ def to_row(execution: Execution) -> Mapping[str, Any]:
 
 FIXED: Final = frozenset(
     {
-        *{"id", "flow", "driver", "inputs", "created_at", "policy", "parent", "accepts_changes"},
-        *{"queue", "priority", "concurrency_key", "max_running", "labels"},
+        *{"id", "flow", "tenant", "driver", "inputs", "created_at", "policy", "parent"},
+        *{"accepts_changes", "queue", "priority", "concurrency_key", "max_running", "labels"},
     }
 )
 """The columns that never change; `to_changes` has all others of `RECORDED`."""

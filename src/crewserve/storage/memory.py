@@ -13,10 +13,8 @@ from crewserve.domain.attempts import ended_attempt, lease_lost_reason
 from crewserve.domain.errors import (
     CrewserveError,
     ExecutionActive,
-    ExecutionNotFound,
     KeyTaken,
     StaleExecution,
-    StepNotRecorded,
 )
 from crewserve.domain.event_log import Entry
 from crewserve.domain.execution import (
@@ -31,19 +29,19 @@ from crewserve.domain.execution import (
     giving_way,
     standing,
 )
-from crewserve.domain.flow_control import NO_CONTROL, FlowControl, QueueState, Standing, WhenFull
+from crewserve.domain.flow_control import NO_CONTROL, FlowControl, Standing, WhenFull
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, KeyId, QueueName, WorkerName
-from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.domain.usage import Spender, Usage
 from crewserve.domain.worker import Worker
 from crewserve.ports import FlowReport, Held, LetIn
-from crewserve.storage import memory_search
 from crewserve.storage.memory_api_keys import MemoryApiKeys
 from crewserve.storage.memory_events import MemoryEvents
 from crewserve.storage.memory_lanes import MemoryLanes
+from crewserve.storage.memory_reading import MemoryReading
 from crewserve.storage.memory_usage import MemoryUsage
 from crewserve.storage.memory_workers import MemoryWorkers
 from crewserve.storage.types import encode_json
@@ -51,7 +49,7 @@ from crewserve.storage.types import encode_json
 T = TypeVar("T")
 
 
-class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
+class MemoryStore(MemoryReading, MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
     """All storage ports in one process; nothing outlives it."""
 
     def __init__(self) -> None:
@@ -113,9 +111,10 @@ class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
         *,
         now: datetime,
         fence: int | None = None,
+        realm: Realm | None = None,
     ) -> Future[Execution]:
         def run() -> Execution:
-            before = self._find(execution_id)
+            before = self._find(execution_id, realm)
             if fence is not None and (before.fence, before.status) != (fence, Status.RUNNING):
                 raise StaleExecution(execution_id)
             return self._apply(before, event, now)
@@ -222,9 +221,9 @@ class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
 
         return self._transaction(run)
 
-    def delete(self, execution_id: ExecutionId) -> Future[None]:
+    def delete(self, execution_id: ExecutionId, *, realm: Realm | None = None) -> Future[None]:
         def run() -> None:
-            row = self._find(execution_id)
+            row = self._find(execution_id, realm)
             unclaimed = row.status is Status.PENDING and row.driver is Driver.WORKER
             if not row.status.is_terminal and not unclaimed:
                 raise ExecutionActive(execution_id, row.status)
@@ -270,46 +269,6 @@ class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
     async def reported(self) -> Sequence[FlowReport]:
         return list(self._reports.values())
 
-    async def get(self, execution_id: ExecutionId) -> Execution:
-        return self._find(execution_id)
-
-    async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
-        return memory_search.page(self._rows.values(), query)
-
-    async def count(self, found: ExecutionFilter, by: Sequence[Grouping]) -> Sequence[Count]:
-        return memory_search.count(self._rows.values(), found, by)
-
-    async def bars(self, found: ExecutionFilter, interval: timedelta) -> Sequence[Bar]:
-        return memory_search.bars(self._rows.values(), found, interval)
-
-    async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
-        return [step for _, (_, step) in sorted(self._steps.get(execution_id, {}).items())]
-
-    async def step_page(
-        self, execution_id: ExecutionId, *, after: int, limit: int
-    ) -> Sequence[Step]:
-        found = [step for step in await self.steps(execution_id) if step.position > after]
-        return [replace(step, state=None) for step in found[:limit]]
-
-    async def step(self, execution_id: ExecutionId, position: int) -> Step:
-        for step in await self.steps(execution_id):
-            if step.position == position:
-                return step
-        raise StepNotRecorded(execution_id, position)
-
-    async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
-        found = [attempt for held, attempt in self._attempts.items() if held.id == execution_id]
-        return sorted(found, key=lambda attempt: attempt.fence)
-
-    async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
-        return self._keys.get((key.scope, key.value))
-
-    async def queues(self) -> Sequence[QueueState]:
-        return self._lanes.queues()
-
-    async def position(self, execution_id: ExecutionId, *, limit: int) -> int | None:
-        return self._lanes.position(execution_id, limit)
-
     async def owners(self) -> Collection[WorkerName]:
         return {row.lease_owner for row in self._rows.values() if row.lease_owner is not None}
 
@@ -320,11 +279,6 @@ class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
         row = self._rows.get(held.id)
         if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
             raise StaleExecution(held.id)
-
-    def _find(self, execution_id: ExecutionId) -> Execution:
-        if execution_id not in self._rows:
-            raise ExecutionNotFound(execution_id)
-        return self._rows[execution_id]
 
     def _put(self, rows: Iterable[Execution]) -> list[Execution]:
         written = list(rows)
@@ -339,7 +293,8 @@ class MemoryStore(MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
 
     def _take(self, key: IdempotencyKey, execution: Execution) -> None:
         since = execution.created_at - KEPT
-        self._keys = {name: one for name, one in self._keys.items() if one.created_at > since}
+        for name in [name for name, one in self._keys.items() if one.created_at <= since]:
+            del self._keys[name]
         if (key.scope, key.value) in self._keys:
             raise KeyTaken(key.value)
         self._keys[key.scope, key.value] = KeyedStart(

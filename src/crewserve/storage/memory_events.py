@@ -19,6 +19,10 @@ class MemoryEvents:
 
     _entries: dict[ExecutionId, list[Entry]]
 
+    def _has(self, execution_id: ExecutionId) -> bool:
+        """Whether it exists for those who read here."""
+        raise NotImplementedError
+
     def _check_held(self, held: Held) -> None:
         """Raises: StaleExecution."""
         raise NotImplementedError
@@ -51,7 +55,7 @@ class MemoryEvents:
     async def events(
         self, execution_id: ExecutionId, *, after: int, limit: int, wanted: Wanted = ALL
     ) -> Sequence[Entry]:
-        found = self._entries.get(execution_id, [])[after:]
+        found = self._entries.get(execution_id, [])[after:] if self._has(execution_id) else []
         return [entry for entry in found if wanted.includes(entry)][:limit]
 
     def _log(self, execution_id: ExecutionId, *entries: Entry) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crewserve.domain.errors import LaneFull, QueueFull
-from crewserve.domain.execution import Execution, standing
+from crewserve.domain.execution import Execution, is_in, standing
 from crewserve.domain.flow_control import FlowControl, QueueState, Standing, WhenFull
 from crewserve.domain.ids import ExecutionId, QueueName
+from crewserve.domain.realm import Realm
 
 EARLY, HELD, READY, TAKEN = Standing
 
@@ -115,13 +116,16 @@ class MemoryLanes:
         admitted = [one for row in held if row not in parked for one in self.admit(row)]
         return parked + admitted, False
 
-    def queues(self) -> list[QueueState]:
+    def queues(self, realm: Realm | None) -> list[QueueState]:
         """All that are paused or have something in them, by name."""
-        names = {row.turn.queue for row in self._standing(*Standing)} | self.paused.keys()
-        return [self._state(name) for name in sorted(names)]
+        rows = [row for row in self._standing(*Standing) if is_in(row, realm)]
+        names = {row.turn.queue for row in rows} | self.paused.keys()
+        return [
+            self._state(name, [row for row in rows if row.turn.queue == name])
+            for name in sorted(names)
+        ]
 
-    def _state(self, name: QueueName) -> QueueState:
-        rows = [row for row in self._standing(*Standing) if row.turn.queue == name]
+    def _state(self, name: QueueName, rows: Collection[Execution]) -> QueueState:
         counts = Counter(self.standings[row.id] for row in rows)
         waiting = [row.created_at for row in rows if self.standings[row.id] in (READY, HELD)]
         return QueueState(

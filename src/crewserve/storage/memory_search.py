@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from crewserve.domain.execution import Execution
+from crewserve.domain.execution import Execution, is_in
 from crewserve.domain.query import EPOCH, Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 
 
@@ -36,7 +36,8 @@ def bars(rows: Iterable[Execution], found: ExecutionFilter, interval: timedelta)
 def matches(row: Execution, found: ExecutionFilter) -> bool:
     failure = row.failure
     return (
-        (found.flow is None or row.flow == found.flow)
+        is_in(row, found.realm)
+        and (found.flow is None or row.flow == found.flow)
         and (not found.statuses or row.status in found.statuses)
         and (not found.codes or (failure is not None and failure.code in found.codes))
         and (found.error_text is None or _says(row, found.error_text))

@@ -15,7 +15,12 @@ class MemoryUsage:
     _usage: dict[ExecutionId, dict[Spender, Usage]]
 
     async def usage(self, execution_id: ExecutionId) -> Sequence[Spent]:
-        return [Spent(*one) for one in sorted(self._usage.get(execution_id, {}).items())]
+        found = self._usage.get(execution_id, {}) if self._has(execution_id) else {}
+        return [Spent(*one) for one in sorted(found.items())]
+
+    def _has(self, execution_id: ExecutionId) -> bool:
+        """Whether it exists for those who read here."""
+        raise NotImplementedError
 
     def _add_usage(self, execution_id: ExecutionId, found: Mapping[Spender, Usage]) -> None:
         known = self._usage.setdefault(execution_id, {})

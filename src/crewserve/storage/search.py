@@ -6,7 +6,7 @@ index in the order of ids.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import product
+from itertools import chain, product
 from typing import Any, Final
 from uuid import UUID
 
@@ -106,14 +106,17 @@ def _behind(query: ExecutionQuery, ids: Ids = executions.c.id) -> Iterator[Condi
 
 
 def _alternatives(found: ExecutionFilter) -> list[tuple[Condition, ...]]:
-    """One of these must hold; each is a condition for one status and one code."""
+    """One of these must hold; each is a condition for one status, one code and one flow."""
+    flows = [[executions.c.flow == one] for one in sorted(found.realm.flows if found.realm else ())]
     statuses = [[executions.c.status == one] for one in sorted(found.statuses)] or [[]]
     codes = [[executions.c.failure_code == one] for one in sorted(found.codes)] or [[]]
-    return [(*status, *code) for status, code in product(statuses, codes)]
+    return [tuple(chain(*chosen)) for chosen in product(statuses, codes, flows or [[]])]
 
 
 def _everywhere(found: ExecutionFilter) -> Iterator[Condition]:
     """But kinds and labels."""
+    if found.realm is not None:
+        yield executions.c.tenant == found.realm.tenant
     if found.flow is not None:
         yield executions.c.flow == found.flow
     if found.error_text is not None:
@@ -175,3 +178,5 @@ def _kinds(found: ExecutionFilter) -> Iterator[Condition]:
         yield executions.c.status.in_(sorted(found.statuses))
     if found.codes:
         yield executions.c.failure_code.in_(sorted(found.codes))
+    if found.realm is not None and found.realm.flows:
+        yield executions.c.flow.in_(sorted(found.realm.flows))

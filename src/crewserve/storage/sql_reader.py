@@ -7,8 +7,10 @@ from collections import namedtuple
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sqlalchemy import Engine, Row, Select, bindparam, select
 from sqlalchemy.exc import DBAPIError
@@ -19,11 +21,12 @@ from crewserve.domain.errors import (
     StepNotRecorded,
     StorageUnavailable,
 )
-from crewserve.domain.execution import Execution
+from crewserve.domain.execution import Execution, is_in
 from crewserve.domain.flow_control import QueueState
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, WorkerName
 from crewserve.domain.query import EPOCH, Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.domain.usage import Spent
@@ -31,6 +34,7 @@ from crewserve.storage import keys, search, usage
 from crewserve.storage.mapping import to_attempt, to_execution, to_step
 from crewserve.storage.positions import PAUSED, QUEUES, before, to_queues
 from crewserve.storage.prepared import Prepared
+from crewserve.storage.realms import Conditions, belongs_to_realm, in_realm
 from crewserve.storage.schema import HEAD, VERSION
 from crewserve.storage.tables import attempts, executions, steps
 from crewserve.storage.telling import error_of, told
@@ -95,42 +99,56 @@ class SqlReader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="storage-reader")
+        self._realm: Realm | None = None
+
+    def within(self, realm: Realm) -> Self:
+        scoped = copy(self)
+        scoped._realm = realm  # noqa: SLF001  # its own
+        return scoped
+
+    def of(self, execution_id: ExecutionId) -> Conditions:
+        """What a row that belongs to that execution must fulfil as well."""
+        return belongs_to_realm(execution_id, self._realm)
 
     def close(self) -> None:
         """Wait for reads under way."""
         self._threads.shutdown()
 
     async def get(self, execution_id: ExecutionId) -> Execution:
-        rows = await self.rows(select(executions).where(executions.c.id == execution_id))
+        statement = select(executions).where(executions.c.id == execution_id)
+        rows = await self.rows(statement.where(*in_realm(self._realm)))
         if not rows:
             raise ExecutionNotFound(execution_id)
         return to_execution(rows[0])
 
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
-        return [to_execution(row) for row in await self.rows(search.page(query))]
+        mine = replace(query, realm=self._realm)
+        return [to_execution(row) for row in await self.rows(search.page(mine))]
 
     async def count(self, found: ExecutionFilter, by: Sequence[Grouping]) -> Sequence[Count]:
-        rows = await self.rows(search.count(found, by))
+        rows = await self.rows(search.count(replace(found, realm=self._realm), by))
         return [Count(tuple(row[:-1]), row[-1]) for row in rows]
 
     async def bars(self, found: ExecutionFilter, interval: timedelta) -> Sequence[Bar]:
-        rows = await self.rows(search.bars(found, interval, self._engine.dialect))
+        mine = replace(found, realm=self._realm)
+        rows = await self.rows(search.bars(mine, interval, self._engine.dialect))
         return sorted(
             Bar(EPOCH + row.bar * interval, Status(row.status), row.number) for row in rows
         )
 
     async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
-        statement = select(steps).where(steps.c.execution == execution_id)
+        statement = select(steps).where(steps.c.execution == execution_id, *self.of(execution_id))
         return [to_step(row) for row in await self.rows(statement.order_by(steps.c.position))]
 
     async def step_page(
         self, execution_id: ExecutionId, *, after: int, limit: int
     ) -> Sequence[Step]:
-        rows = await self.rows(step_page_statement(execution_id, after, limit))
+        statement = step_page_statement(execution_id, after, limit)
+        rows = await self.rows(statement.where(*self.of(execution_id)))
         return [to_step(row) for row in rows]
 
     async def step(self, execution_id: ExecutionId, position: int) -> Step:
-        statement = select(steps).where(steps.c.execution == execution_id)
+        statement = select(steps).where(steps.c.execution == execution_id, *self.of(execution_id))
         rows = await self.rows(statement.where(steps.c.position == position))
         if not rows:
             raise StepNotRecorded(execution_id, position)
@@ -138,20 +156,24 @@ class SqlReader:
 
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         statement = select(attempts).where(attempts.c.execution == execution_id)
+        statement = statement.where(*self.of(execution_id))
         return [to_attempt(row) for row in await self.rows(statement.order_by(attempts.c.fence))]
 
     async def usage(self, execution_id: ExecutionId) -> Sequence[Spent]:
-        return [usage.to_spent(row) for row in await self.rows(usage.of_execution(execution_id))]
+        statement = usage.of_execution(execution_id).where(*self.of(execution_id))
+        return [usage.to_spent(row) for row in await self.rows(statement)]
 
     async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
         rows = await self.rows(keys.find(key))
         return keys.to_keyed_start(rows[0]) if rows else None
 
     async def queues(self) -> Sequence[QueueState]:
-        return to_queues(await self.rows(QUEUES), await self.rows(PAUSED))
+        counted = QUEUES.where(*in_realm(self._realm))
+        return to_queues(await self.rows(counted), await self.rows(PAUSED))
 
     async def position(self, execution_id: ExecutionId, *, limit: int) -> int | None:
-        rows = await self.rows(before(execution_id, limit))
+        statement = before(execution_id, limit).where(*self.of(execution_id))
+        rows = await self.rows(statement)
         return None if not rows or rows[0].before >= limit else int(rows[0].before) + 1
 
     async def owners(self) -> Collection[WorkerName]:
@@ -200,9 +222,10 @@ class SqliteReader(SqlReader):
     async def get(self, execution_id: ExecutionId) -> Execution:
         with unavailable():
             row = self._by_key.read(execution_id)
-        if row is None:
+        found = None if row is None else to_execution(row)
+        if found is None or not is_in(found, self._realm):
             raise ExecutionNotFound(execution_id)
-        return to_execution(row)
+        return found
 
 
 def step_page_statement(execution_id: ExecutionId, after: int, limit: int) -> Statement:

@@ -24,11 +24,13 @@ from crewserve.domain.execution import (
     LeaseExpired,
     apply,
     giving_way,
+    is_in,
     standing,
 )
 from crewserve.domain.flow_control import NO_CONTROL, FlowControl, Standing, WhenFull
 from crewserve.domain.idempotency import IdempotencyKey
 from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
+from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
 from crewserve.domain.step import Step
 from crewserve.ports import Held, LetIn
@@ -171,9 +173,10 @@ class SqlStore:
         *,
         now: datetime,
         fence: int | None = None,
+        realm: Realm | None = None,
     ) -> Future[Execution]:
         def run(connection: Connection, let_in: list[Execution]) -> Execution:
-            before = _get(connection, execution_id)
+            before = _get(connection, execution_id, realm)
             if fence is not None and (before.fence, before.status) != (fence, Status.RUNNING):
                 raise StaleExecution(execution_id)
             return self._apply(connection, before, event, now, let_in)
@@ -311,8 +314,10 @@ class SqlStore:
 
         return self._submit(run)
 
-    def delete(self, execution_id: ExecutionId) -> Future[None]:
+    def delete(self, execution_id: ExecutionId, *, realm: Realm | None = None) -> Future[None]:
         def run(connection: Connection, let_in: list[Execution]) -> None:
+            if realm is not None:
+                _get(connection, execution_id, realm)
             removed = connection.execute(self._remove, {"key": execution_id}).one_or_none()
             if removed is None:
                 raise ExecutionActive(execution_id, _get(connection, execution_id).status)
@@ -357,8 +362,11 @@ def _in_line(row: Row[Any]) -> tuple[int, int, ExecutionId]:
     return -row.priority, row.place, row.id
 
 
-def _get(connection: Connection, execution_id: ExecutionId) -> Execution:
+def _get(
+    connection: Connection, execution_id: ExecutionId, realm: Realm | None = None
+) -> Execution:
     row = connection.execute(statements.GET, {"key": execution_id}).one_or_none()
-    if row is None:
+    found = None if row is None else to_execution(row)
+    if found is None or not is_in(found, realm):
         raise ExecutionNotFound(execution_id)
-    return to_execution(row)
+    return found

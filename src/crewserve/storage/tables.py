@@ -45,6 +45,7 @@ executions: Final = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("flow", Text, nullable=False),
+    Column("tenant", Text, nullable=False, server_default="default"),
     Column("driver", String(8), nullable=False),
     Column("status", String(16), nullable=False),
     Column("inputs", JsonValue, nullable=False),
@@ -82,18 +83,17 @@ executions: Final = Table(
     CheckConstraint("status != 'running' or lease_owner is not null", name="running_is_held"),
 )
 
-Index("ix_executions_flow_id", executions.c.flow, executions.c.id)
-Index("ix_executions_status_id", executions.c.status, executions.c.id)
-Index("ix_executions_flow_status_id", executions.c.flow, executions.c.status, executions.c.id)
+for _columns in ((), ("flow",), ("status",), ("flow", "status")):
+    Index(
+        "_".join(("ix_executions_tenant", *_columns, "id")),
+        *(executions.c[column] for column in ("tenant", *_columns, "id")),
+    )
 
 _FAILED = text("failure_code is not null")
-for _name, _columns in {
-    "ix_executions_failure_code_id": ("failure_code", "id"),
-    "ix_executions_flow_failure_code_id": ("flow", "failure_code", "id"),
-}.items():
+for _columns in (("failure_code",), ("flow", "failure_code")):
     Index(
-        _name,
-        *(executions.c[column] for column in _columns),
+        "_".join(("ix_executions_tenant", *_columns, "id")),
+        *(executions.c[column] for column in ("tenant", *_columns, "id")),
         sqlite_where=_FAILED,
         postgresql_where=_FAILED,
     )

@@ -37,6 +37,7 @@ from crewserve.testing.idempotency import IdempotencyContract
 from crewserve.testing.labels import LabelsContract
 from crewserve.testing.lines import LinesContract
 from crewserve.testing.reading import ReadingContract
+from crewserve.testing.realms import RealmsContract
 from crewserve.testing.refusals import RefusalContract
 from crewserve.testing.stores import (
     ANN,
@@ -376,6 +377,7 @@ class StoreContract(
     FlowReportsContract,
     WorkersContract,
     ApiKeysContract,
+    RealmsContract,
     LinesContract,
     LabelsContract,
     UsageContract,
