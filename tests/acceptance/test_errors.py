@@ -13,6 +13,7 @@ from tests.support.servers import (
     FLOWS,
     Server,
     crewserve_serve,
+    data_of,
     run_api,
     run_to_end,
     running,
@@ -196,12 +197,12 @@ def test_an_address_that_is_not_here_is_one_clear_line(tmp_path: Path, host: str
 
 
 def test_a_data_folder_that_cannot_be_one_is_a_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file, no folder")
+    data_of(tmp_path).write_text("a file, no folder")
     ended = run_to_end(run_api("--port", "0"), tmp_path)
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     error = next(line for line in lines(ended.stderr) if line.startswith("error: "))
-    assert str(tmp_path / "data") in error
+    assert str(data_of(tmp_path)) in error
 
 
 @pytest.mark.parametrize("given", [("--port", "70000"), ("--port", "eighty"), ("--nonsense",)])

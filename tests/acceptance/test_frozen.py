@@ -14,7 +14,7 @@ import pytest
 from deploy.members import as_host
 from tests.support.diary import began, ends, entries
 from tests.support.processes import is_alive
-from tests.support.servers import FLOWS, Server, crewserve_serve, running
+from tests.support.servers import FLOWS, Server, crewserve_serve, data_of, running
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.own_ground
@@ -32,7 +32,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
         variables["CREWSERVE_DATABASE_URL"] = request.getfixturevalue("empty_postgres_url")
 
     def start(name: str) -> AbstractContextManager[Server]:
-        data = tmp_path / "data" if on_sqlite else None
+        data = data_of(tmp_path) if on_sqlite else None
         command = [*as_host(name), *COMMAND]
         return running(command, tmp_path / name, data=data, variables=variables)
 

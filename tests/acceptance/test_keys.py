@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.servers import Server, crewserve_serve, run_api, run_to_end, running
+from tests.support.servers import Server, crewserve_serve, data_of, run_api, run_to_end, running
 from tests.support.waiting import eventually
 
 ALL = ("--host", "0.0.0.0")
@@ -88,7 +88,7 @@ def test_a_server_that_is_opened_on_purpose_says_so(tmp_path: Path) -> None:
 
 def test_the_secret_is_for_the_server_s_user_alone(tmp_path: Path) -> None:
     keys(tmp_path, "create", "one", "--scope", "admin")
-    files = list((tmp_path / "data").glob("secret.key*"))
+    files = list(data_of(tmp_path).glob("secret.key*"))
     assert [file.stat().st_mode & 0o777 for file in files] == [0o600]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crewserve.crew.confinement import landlock_version
-from tests.support.servers import FLOWS, Server, crewserve_serve, running
+from tests.support.servers import FLOWS, Server, crewserve_serve, data_of, running
 
 pytestmark = [
     pytest.mark.own_ground,
@@ -34,6 +34,7 @@ def folder() -> Iterator[Path]:
     found.chmod(0o711)
     yield found
     shutil.rmtree(found)
+    shutil.rmtree(data_of(found))
 
 
 def pry(server: Server, **wishes: Any) -> dict[str, Any]:

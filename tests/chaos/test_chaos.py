@@ -59,7 +59,7 @@ class Theatre:
             variables["CREWSERVE_DATABASE_URL"] = self.database.url
         self._running = self.stack.enter_context(ExitStack())
         self._server = self._running.enter_context(
-            running(COMMAND, self.folder, data=self.folder / "data", variables=variables)
+            running(COMMAND, self.folder, variables=variables)
         )
 
     def restart(self) -> None:

@@ -205,6 +205,13 @@ class Server:
         self.wait(A_WHILE)
 
 
+def data_of(folder: Path) -> Path:
+    """Of a server that a test runs in *folder*. Beside it: flows cannot make new files in any
+    folder in which the data folder lies.
+    """
+    return folder.with_name(f"{folder.name}-data")
+
+
 def run_api(*arguments: str, root: Path = REPOSITORY) -> list[str]:
     """The specification's command."""
     return [sys.executable, str(root / "run_api.py"), *arguments]
@@ -234,14 +241,14 @@ def running(
 ) -> Iterator[Server]:
     """Start *command* on a free port and wait until it answers; leave no process behind.
 
-    *folder* takes its output, and its data unless *data* names another folder. It runs in *cwd*,
-    by default in *folder*, which has no ``.env``. With *port* None the server's settings decide.
+    *folder* takes its output; *data*, by default a folder beside it, its data. It runs in *cwd*, by
+    default in *folder*, which has no ``.env``. With *port* None the server's settings decide.
     """
     listen = [] if port is None else ["--port", str(port)]
     ground, told = grounds.current(), variables or {}
     helper = None
     if grounds.DATABASE not in told:
-        told = {**ground.variables(data or folder / "data"), **told}
+        told = {**ground.variables(data or data_of(folder)), **told}
         helper = ground.worker(command)
     with ExitStack() as stack:
         server = stack.enter_context(_started([*command, *listen], folder, data, told, cwd))
@@ -275,7 +282,7 @@ def _started(
 ) -> Iterator[Server]:
     mark = uuid4().hex
     folder.mkdir(parents=True, exist_ok=True)
-    out, err, data = folder / f"{mark}.out", folder / f"{mark}.err", data or folder / "data"
+    out, err, data = folder / f"{mark}.out", folder / f"{mark}.err", data or data_of(folder)
     with out.open("wb") as stdout, err.open("wb") as stderr, httpx.Client(timeout=30) as client:
         process = subprocess.Popen(
             command,
@@ -313,7 +320,7 @@ def run_to_end(
         return subprocess.run(
             command,
             cwd=cwd or folder,
-            env=environment(mark, folder / "data", variables or {}),
+            env=environment(mark, data_of(folder), variables or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
