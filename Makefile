@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run dev cluster test grounds check lint types fmt bench docs wheel clean
+.PHONY: help run dev cluster test grounds check lint audit types fmt bench docs wheel clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -30,13 +30,17 @@ grounds: $(VENV)/ready-to-develop ## Run the acceptance tests on PostgreSQL, and
 
 check: lint types test ## Everything that CI runs
 
-lint: $(VENV)/ready-to-develop ## Format, lint, layers, declared dependencies, spelling
+lint: $(VENV)/ready-to-develop ## Format, lint, layers, declared dependencies, spelling, security
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/deptry .
 	$(VENV)/bin/codespell
+	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive src
 	$(VENV)/bin/validate-pyproject pyproject.toml
+
+audit: ## Ask whether dependencies have known vulnerabilities (needs uv and the network)
+	python3 scripts/audit.py
 
 types: $(VENV)/ready-to-develop ## Check the types
 	$(VENV)/bin/mypy
