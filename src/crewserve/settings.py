@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crewserve.domain.pricing import Price, Prices
+from crewserve.domain.rate_limit import parse as parse_limit
 
 ENV_FILE = ".env"
 BROKERS = frozenset({"amqp", "amqps", "redis", "rediss"})
@@ -193,6 +194,14 @@ class Settings(BaseSettings):
     oidc_tenant_claim: str | None = Field(None, alias="CREWSERVE_OIDC_TENANT_CLAIM")
     """Where a token says whose executions it is about. Without it, all share one tenant."""
 
+    rate_limits: Annotated[list[str], NoDecode] = Field(
+        ["key=200/second", "address:refused=20/second"], alias="CREWSERVE_RATE_LIMITS"
+    )
+    """How often others than programs of this machine may ask, comma-separated, like
+    address=100/second, tenant=1000/minute or key:start=60/minute: for each address, key or tenant,
+    of all requests or of those that read, change or start something, or are refused. Each process
+    counts for itself. `none`: as often as they like."""
+
     max_body_bytes: Annotated[int, Gt(0)] = Field(1024 * 1024, alias="CREWSERVE_MAX_BODY_BYTES")
     """Larger request bodies are refused."""
 
@@ -235,11 +244,20 @@ class Settings(BaseSettings):
         "allowed_hosts",
         "cors_origins",
         "trusted_proxies",
+        "rate_limits",
         mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _check_limits(cls, limits: list[str]) -> list[str]:
+        written = [] if limits == ["none"] else limits
+        for limit in written:
+            parse_limit(limit)
+        return written
 
     @field_validator("prices", mode="before")
     @classmethod

@@ -20,6 +20,7 @@ from crewserve.application.health import Readiness
 from crewserve.application.key_ring import KeyRing
 from crewserve.application.live import Live
 from crewserve.application.queues import Queues
+from crewserve.application.rate_limiting import RateLimiting
 from crewserve.application.workers import Workers
 from crewserve.domain.api_key import new_token
 from crewserve.domain.execution import Execution
@@ -60,6 +61,7 @@ class Bench:
     expected: list[datetime] = field(default_factory=list)
     auth: Auth = Auth.AUTO
     judge_token: JudgeToken | None = None
+    limiting: RateLimiting | None = None
     ring: KeyRing = field(init=False)
 
     def attach(self, *, tracebacks: bool = True) -> None:
@@ -94,7 +96,7 @@ class Bench:
                 tracebacks=tracebacks,
                 workers=workers,
                 readiness=health,
-                access=Access(self.auth, self.ring, self.judge_token),
+                access=Access(self.auth, self.ring, self.judge_token, self.limiting),
                 api_keys=api_keys,
             ),
         )

@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from crewserve.application.api_keys import ApiKeys, NewKey
 from crewserve.application.key_ring import KeyRing
+from crewserve.application.rate_limiting import RateLimiting
 from crewserve.bootstrap.duties import keep
 from crewserve.bootstrap.ground import Ground, database_url, folder, now
+from crewserve.domain.rate_limit import parse as parse_limit
 from crewserve.http.gate import Access, Auth, JudgeToken
 from crewserve.ports import ApiKeyStore
 from crewserve.settings import Settings
@@ -30,7 +32,9 @@ def open_access(ground: Ground, store: ApiKeyStore) -> tuple[Access, ApiKeys]:
     ring = KeyRing(store=store, secret=secret, clock=now)
     ground.stack.push_async_callback(ring.note)
     keep(ground.stack, "uses of keys", ring.keep())
-    access = Access(Auth(ground.settings.auth), ring, _judge(ground))
+    limits = [*map(parse_limit, ground.settings.rate_limits)]
+    limiting = RateLimiting(limits) if limits else None
+    access = Access(Auth(ground.settings.auth), ring, _judge(ground), limiting)
     _tell(access.auth)
     return access, ApiKeys(store=store, secret=secret, forget=ring.forget, clock=now)
 

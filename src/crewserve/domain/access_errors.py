@@ -6,6 +6,7 @@
   x TokenRefused
   x IssuerUnavailable
   x ScopeMissing
+  x TooManyRequests
   x ApiKeyNotFound
   x ApiKeyEnded
   x HostRefused
@@ -14,6 +15,7 @@
 
 from crewserve.domain.errors import CrewserveError
 from crewserve.domain.ids import KeyId
+from crewserve.domain.rate_limit import Bucket
 
 
 class KeyRequired(CrewserveError):
@@ -111,3 +113,17 @@ class OriginRefused(CrewserveError):
             f"Pages of {origin!r} may not change anything here; if they should, name that origin "
             "in CREWSERVE_CORS_ORIGINS"
         )
+
+
+class TooManyRequests(CrewserveError):
+    """More often than it may be asked."""
+
+    code = "rate_limited"
+
+    def __init__(self, bucket: Bucket) -> None:
+        limit = bucket.limit
+        super().__init__(
+            f"The limit {limit.name!r} allows {limit.amount} requests in {limit.seconds} seconds; "
+            f"the next one in {bucket.retry_seconds}"
+        )
+        self.bucket = bucket

@@ -1,10 +1,10 @@
 """Who asks, and whether that one may: decided before anything else of a request is read."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from starlette.routing import Match
@@ -12,12 +12,15 @@ from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewserve.application.key_ring import KeyRing
+from crewserve.application.rate_limiting import RateLimiting
 from crewserve.domain import principal as scopes
-from crewserve.domain.access_errors import KeyRefused, KeyRequired, ScopeMissing
+from crewserve.domain.access_errors import KeyRefused, KeyRequired, ScopeMissing, TokenRefused
 from crewserve.domain.errors import CrewserveError
 from crewserve.domain.principal import ANYBODY, NOBODY, Principal
+from crewserve.domain.rate_limit import Bucket, What
 from crewserve.http import problems
 from crewserve.http.addresses import is_loopback
+from crewserve.http.rate_headers import telling
 from crewserve.http.scopes import Needs, Rule, Rules
 
 _KEY: Final = "crewserve.principal"
@@ -28,6 +31,8 @@ JudgeToken = Callable[[str], Awaitable[Principal]]
 
 PARTING_DOTS: Final = 2
 """In every signed JWT, and in no API key."""
+
+STARTING: Final = frozenset({"retry", "fork"})
 
 FORWARDED: Final = frozenset(
     {b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"}
@@ -55,6 +60,8 @@ class Access:
     keys: KeyRing
     judge_token: JudgeToken | None = None
     """For access tokens of an identity provider, if there is one."""
+    limiting: RateLimiting | None = None
+    """For whoever is not let in as a program of this machine."""
 
     async def principal(self, scope: Scope) -> Principal:
         """Raises: KeyRefused, KeyRequired, TokenRefused, IssuerUnavailable, StorageUnavailable."""
@@ -68,6 +75,26 @@ class Access:
         if self.auth is Auth.AUTO and is_of_this_machine(scope):
             return ANYBODY
         raise KeyRequired
+
+    async def admit(self, scope: Scope, rule: Rule | None) -> "Admitted":
+        """Raises what `principal` does; ScopeMissing, TooManyRequests."""
+        address = scope["client"][0] if scope.get("client") else ""
+        try:
+            principal = await self.principal(scope)
+        except (KeyRefused, TokenRefused):
+            if self.limiting is not None:
+                self.limiting.take(What.REFUSED, address)
+            raise
+        buckets: Sequence[Bucket] = ()
+        if self.limiting is not None and not self._is_trusted(principal, scope):
+            buckets = self.limiting.take(_what(scope, rule), address, principal)
+        if missing := _missing(principal, rule, scope):
+            raise ScopeMissing(missing)
+        return Admitted(principal, buckets)
+
+    def _is_trusted(self, principal: Principal, scope: Scope) -> bool:
+        is_open = principal is ANYBODY
+        return is_open and (self.auth is Auth.AUTO or is_of_this_machine(scope))
 
 
 def token_in(headers: Headers) -> str | None:
@@ -96,6 +123,20 @@ def is_of_this_machine(scope: Scope) -> bool:
     )
 
 
+class Admitted(NamedTuple):
+    """Who asks, and how often that one may still ask."""
+
+    principal: Principal
+    buckets: Sequence[Bucket]
+
+
+def _what(scope: Scope, rule: Rule | None) -> What:
+    """Retries and forks start something too."""
+    if rule is not None and (rule.need is Needs.EXECUTE or rule.segments[-1] in STARTING):
+        return What.START
+    return What.READ if scope.get("method", "GET") in ("GET", "HEAD") else What.CHANGE
+
+
 class Gate:
     """ASGI middleware. What it lets through has a principal."""
 
@@ -107,13 +148,14 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            scope[_KEY] = principal = await _admit(scope)
+            principal, buckets = await _admit(scope)
         except CrewserveError as refusal:
             await _refuse(refusal, scope, receive, send)
             return
+        scope[_KEY] = principal
         token = asking.set(principal)
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, telling(buckets, send))
         finally:
             asking.reset(token)
 
@@ -125,17 +167,14 @@ async def _refuse(refusal: CrewserveError, scope: Scope, receive: Receive, send:
         await problems.answer(Request(scope), refusal)(scope, receive, send)
 
 
-async def _admit(scope: Scope) -> Principal:
-    """Raises what `Access.principal` does, and ScopeMissing."""
+async def _admit(scope: Scope) -> Admitted:
+    """Raises what `Access.admit` does."""
     app: Any = scope["app"]
     rule = _rule(app.rules, scope)
     if rule is not None and rule.need is Needs.NOTHING:
-        return NOBODY
+        return Admitted(NOBODY, ())
     access: Access = app.state.crewserve.access
-    principal = await access.principal(scope)
-    if missing := _missing(principal, rule, scope):
-        raise ScopeMissing(missing)
-    return principal
+    return await access.admit(scope, rule)
 
 
 def _rule(rules: Rules, scope: Scope) -> Rule | None:

@@ -42,6 +42,13 @@ def complete(
     return document
 
 
+_REFUSALS: Final = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
+"""What any route may answer that needs a key."""
+
 _SCHEMES: Final = {
     "key": {"type": "http", "scheme": "bearer", "description": "`csk_...`"},
     "keyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -58,7 +65,7 @@ def _secure(document: dict[str, Any], rules: Rules) -> None:
                 continue
             operation["security"] = [{}, *({name: []} for name in _SCHEMES)]
             operation["x-required-scope"] = _required(rule)
-            for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            for status in _REFUSALS:
                 answer = {"description": status.phrase}
                 operation["responses"].setdefault(str(status.value), answer)
 

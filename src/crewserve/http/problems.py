@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from crewserve.domain import access_errors, errors
+from crewserve.http.rate_headers import rate_headers
 from crewserve.http.request_id import request_id_of
 from crewserve.protocol.problems import MEDIA_TYPE, Problem, ProblemField
 
@@ -24,6 +25,7 @@ STATUS: Final[Mapping[type[errors.CrewserveError], HTTPStatus]] = {
     access_errors.KeyRefused: HTTPStatus.UNAUTHORIZED,
     access_errors.KeyRequired: HTTPStatus.UNAUTHORIZED,
     access_errors.ScopeMissing: HTTPStatus.FORBIDDEN,
+    access_errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     access_errors.TokenRefused: HTTPStatus.UNAUTHORIZED,
     access_errors.HostRefused: HTTPStatus.MISDIRECTED_REQUEST,
     access_errors.OriginRefused: HTTPStatus.FORBIDDEN,
@@ -71,6 +73,7 @@ HTTP_CODES: Final = {
     HTTPStatus.BAD_REQUEST: "bad_request",
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_TIMEOUT: "body_too_slow",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
 }
@@ -110,6 +113,9 @@ def _headers(error: errors.CrewserveError) -> Mapping[str, str]:
     match error:
         case errors.NotReady():
             return {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
+        case access_errors.TooManyRequests():
+            told = rate_headers([error.bucket])
+            return {**told, "Retry-After": str(error.bucket.retry_seconds)}
         case access_errors.KeyRequired():
             return _challenge()
         case access_errors.KeyRefused() | access_errors.TokenRefused():
