@@ -91,7 +91,8 @@ async def running(subject: Subject, folder: Path, provider_port: int) -> AsyncIt
     command = [part.format(port=port) for part in subject.command]
     began = time.perf_counter()
     with (folder / "server.log").open("wb") as log:
-        process = _start(command, _environment(folder, port, provider_port), log.fileno())
+        variables = {**_environment(folder, port, provider_port), **subject.environment}
+        process = _start(command, variables, log.fileno())
     try:
         await _answered(process, port)
         healthy = time.perf_counter() - began
