@@ -163,6 +163,12 @@ class Settings(BaseSettings):
     access_log: bool = Field(default=True, alias="CREWSERVE_ACCESS_LOG")
     """Whether each request is a line of the log, except those for health and metrics."""
 
+    metrics_port: Annotated[int, Ge(0), Le(65535)] | None = Field(
+        None, alias="CREWSERVE_METRICS_PORT"
+    )
+    """TCP port of a worker's `/metrics`, on API_HOST; 0 lets the system choose. Servers answer that
+    themselves; without it, workers do not."""
+
     prices: Annotated[dict[str, GivenPrice], NoDecode] = Field({}, alias="CREWSERVE_PRICES")
     """What models cost, in US dollars for a million tokens: a file of JSON or TOML, or the JSON
     itself, as {"openai/gpt-4o-mini": {"prompt": 0.15, "cached": 0.075, "completion": 0.6}}. Of

@@ -1,6 +1,7 @@
 """What a real server writes to its log."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_every_line_is_json_and_says_what_it_belongs_to(tmp_path: Path) -> None:
             "/api/v1/executions/{execution_id}",
         }
         assert all(line["request_id"] for line in answered)
-        assert server.stop() == 0
+        assert server.stop() in (0, -signal.SIGTERM)
         assert len(lines_of(server)) == len(server.log.splitlines())
         assert any(line["message"] == "Application shutdown complete." for line in lines_of(server))
 

@@ -1,6 +1,6 @@
 """An API without processes or files: memory store, fake host."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 
 from crewserve.application.api_keys import ApiKeys
@@ -22,6 +23,7 @@ from crewserve.application.live import Live
 from crewserve.application.queues import Queues
 from crewserve.application.rate_limiting import RateLimiting
 from crewserve.application.workers import Workers
+from crewserve.bootstrap.measuring import count_answers
 from crewserve.domain.api_key import new_token
 from crewserve.domain.execution import Execution
 from crewserve.domain.flow import FlowDescription, FlowGraph, FlowHealth
@@ -30,6 +32,7 @@ from crewserve.http.app import FlowsApi, Reach, build_app, close_routes, include
 from crewserve.http.deps import ApiState, attach
 from crewserve.http.flow_router import FlowRouter, flow_router
 from crewserve.http.gate import Access, Auth, JudgeToken
+from crewserve.observability.metrics import Metrics
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import SECRET, a_new_id, an_api_key
 from crewserve.testing.fakes import FakeFiles, FakeHost, FrozenClock
@@ -55,6 +58,8 @@ class Bench:
     files: FakeFiles = field(default_factory=FakeFiles)
     clock: FrozenClock = field(default_factory=FrozenClock)
     live: Live = field(default_factory=lambda: Live(timedelta(seconds=0.05)))
+    metrics: Metrics = field(default_factory=Metrics)
+    measure: Callable[[], Awaitable[bytes]] | None = None
     announced: list[ExecutionId] = field(default_factory=list)
     cancels: list[ExecutionId] = field(default_factory=list)
     drains: list[WorkerName] = field(default_factory=list)
@@ -98,6 +103,7 @@ class Bench:
                 readiness=health,
                 access=Access(self.auth, self.ring, self.judge_token, self.limiting),
                 api_keys=api_keys,
+                metrics=self.measure or self.measured,
             ),
         )
 
@@ -113,6 +119,10 @@ class Bench:
         """What the routes work with."""
         state: ApiState = self.app.state.crewserve
         return state
+
+    async def measured(self) -> bytes:
+        """Of this process."""
+        return generate_latest(self.metrics.registry)
 
     def announce(
         self, claimable: Sequence[Execution], recorded: "Future[Any] | None" = None
@@ -132,14 +142,20 @@ def a_bench(
     reach: Reach | None = None,
 ) -> Bench:
     """Serves `topic_flow`, with models, `free_flow`, without, and those of *routers*."""
-    app = build_app(lifespan=nothing, max_body_bytes=max_body_bytes, reach=reach or Reach())
+    metrics = Metrics()
+    app = build_app(
+        lifespan=nothing,
+        max_body_bytes=max_body_bytes,
+        observers=[count_answers(metrics)],
+        reach=reach or Reach(),
+    )
     include_flow(app, flow_router("m:TopicFlow", request=Topic, result=Text))
     for router in (flow_router("m:FreeFlow"), *routers):
         include_flow(app, router)
     close_routes(app)
     catalog = FlowCatalog(app.flows)
     app.input_schemas = catalog.state_schemas
-    bench = Bench(app, catalog, auth=auth)
+    bench = Bench(app, catalog, auth=auth, metrics=metrics)
     bench.attach()
     return bench
 

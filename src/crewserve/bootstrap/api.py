@@ -26,6 +26,7 @@ from crewserve.bootstrap.ground import (
     open_writer,
 )
 from crewserve.bootstrap.logs import set_up_logging
+from crewserve.bootstrap.measuring import count_answers, share_metrics
 from crewserve.bootstrap.sharing import Site, share_host
 from crewserve.bootstrap.supervision import (
     ignore,
@@ -40,6 +41,7 @@ from crewserve.http.answering import log_answer
 from crewserve.http.app import FlowsApi, Reach, build_app, close_routes
 from crewserve.http.deps import ApiState, attach
 from crewserve.http.gate import asking
+from crewserve.observability.metrics import Metrics
 from crewserve.ports import ExecutionStore, Work
 from crewserve.settings import Settings, environment, export
 from crewserve.storage.event_log import ReadEvents
@@ -58,7 +60,7 @@ def create_app(
     *settings* come from the environment by default. *bind_hand_driven* is told what hand-written
     routers work with, and None when the server stops.
     """
-    chosen = settings or Settings()
+    chosen, metrics = settings or Settings(), Metrics()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -67,7 +69,7 @@ def create_app(
         catalog = FlowCatalog(app.flows)
         app.input_schemas = catalog.state_schemas
         async with AsyncExitStack() as stack:
-            site = await _open(stack, chosen, catalog)
+            site = await _open(stack, chosen, catalog, metrics)
             ground, store = site.ground, site.store
             before_signals(ground.live.close)
             state = _state(site, catalog, app.execute_urls)
@@ -79,7 +81,7 @@ def create_app(
     app = build_app(
         lifespan=lifespan,
         max_body_bytes=chosen.max_body_bytes,
-        observers=[log_answer] if chosen.access_log else [],
+        observers=[count_answers(metrics), *([log_answer] if chosen.access_log else [])],
         reach=Reach(hosts=chosen.allowed_hosts, origins=chosen.cors_origins),
     )
     return app
@@ -90,8 +92,10 @@ def quiet_crewai() -> None:
     export({**environment(), **QUIET})
 
 
-async def _open(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog) -> Site:
-    ground = await lay_ground(stack, settings, catalog)
+async def _open(
+    stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog, metrics: Metrics
+) -> Site:
+    ground = await lay_ground(stack, settings, catalog, metrics)
     if not ground.broker_url:
         return await share_host(ground)
     writing = open_writer(ground)
@@ -123,9 +127,10 @@ async def _hand_to_workers(ground: WritingGround, url: str) -> tuple[Work, Check
 def _state(site: Site, catalog: FlowCatalog, urls: Mapping[FlowName, str]) -> ApiState:
     reader, work = site.ground.reader, site.work
     access, api_keys = open_access(site.ground, site.api_keys)
+    queues = Queues(store=site.store, reader=reader, catalog=catalog, clock=now)
     return ApiState(
         executions=_executions(site.ground, site.store, work),
-        queues=Queues(store=site.store, reader=reader, catalog=catalog, clock=now),
+        queues=queues,
         events=Events(log=ReadEvents(reader), reader=reader, live=site.ground.live),
         catalog=catalog,
         execute_urls=urls,
@@ -134,6 +139,7 @@ def _state(site: Site, catalog: FlowCatalog, urls: Mapping[FlowName, str]) -> Ap
         readiness=Readiness(site.checks),
         access=access,
         api_keys=api_keys,
+        metrics=share_metrics(site.ground, queues).text,
     )
 
 

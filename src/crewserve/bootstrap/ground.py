@@ -14,8 +14,10 @@ from uuid_utils.compat import uuid7
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.live import Live
 from crewserve.bootstrap.duties import keep
+from crewserve.bootstrap.metered import MeteredStore
 from crewserve.crew.processes import hide
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.observability.metrics import Metrics
 from crewserve.ports import ApiKeyStore, EventLog, ExecutionStore, FlowReports, WorkerRegistry
 from crewserve.settings import Settings
 from crewserve.storage.api_keys import SqlApiKeys
@@ -23,7 +25,6 @@ from crewserve.storage.database import Database, open_database
 from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
 from crewserve.storage.sql_reader import SqlReader
-from crewserve.storage.sql_store import SqlStore
 from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
 from crewserve.worker.identity import new_name
@@ -49,6 +50,7 @@ class Ground:
     database: Database
     reader: SqlReader
     live: Live
+    metrics: Metrics
 
     @property
     def flows(self) -> Collection[FlowName]:
@@ -81,11 +83,14 @@ class WritingGround(Ground):
     timer: Timer
 
 
-async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog) -> Ground:
+async def lay_ground(
+    stack: AsyncExitStack, settings: Settings, catalog: FlowCatalog, metrics: Metrics
+) -> Ground:
     """Open the storage, up to date, to be read."""
     if settings.sandbox:
         hide()
     _check_queues(settings, catalog)
+    metrics.tell_apart(catalog.specs)
     database = _database(settings)
     stack.callback(database.close)
     await asyncio.to_thread(database.migrate)
@@ -99,6 +104,7 @@ async def lay_ground(stack: AsyncExitStack, settings: Settings, catalog: FlowCat
         database=database,
         reader=reader,
         live=Live(TOLD),
+        metrics=metrics,
     )
 
 
@@ -107,7 +113,7 @@ def open_writer(ground: Ground) -> WritingGround:
     writer, dialect = Writer(ground.database.writing), ground.database.writing.dialect
     writer.start()
     ground.stack.callback(writer.close)
-    store = SqlStore(writer, dialect, ground.live.look)
+    store = MeteredStore(writer, dialect, ground.live.look, ground.metrics)
     timer = Timer(store, now)
     keep(ground.stack, "timer", timer.keep())
     return WritingGround(
@@ -118,6 +124,7 @@ def open_writer(ground: Ground) -> WritingGround:
         database=ground.database,
         reader=ground.reader,
         live=ground.live,
+        metrics=ground.metrics,
         store=store,
         reports=SqlFlowReports(writer, ground.reader, dialect),
         workers=SqlWorkers(writer, ground.reader, dialect),

@@ -175,6 +175,7 @@ def supervise(
     ground: WritingGround, host: ForkingHost, leases: LeaseKeeper, intake: Intake
 ) -> Heartbeat:
     """Claim and run until the stack ends; then drain."""
+    ground.stack.callback(ground.metrics.show(host.census))
     supervisor = _supervisor(ground, host, leases, intake)
 
     def on_drain(draining: bool) -> None:  # noqa: FBT001  # a callback

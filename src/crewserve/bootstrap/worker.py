@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack
 
 from crewserve.application.catalog import FlowCatalog
 from crewserve.bootstrap.ground import lay_ground, open_writer
+from crewserve.bootstrap.measuring import serve_metrics
 from crewserve.bootstrap.supervision import work_on_claims
 from crewserve.domain.flow import FlowSpec
 from crewserve.domain.ids import FlowName, WorkerName
+from crewserve.observability.metrics import Metrics
 from crewserve.settings import Settings
 
 
@@ -32,7 +34,8 @@ async def _work(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        ground = open_writer(await lay_ground(stack, settings, catalog))
+        ground = open_writer(await lay_ground(stack, settings, catalog, Metrics()))
+        serve_metrics(ground)
         if url := ground.broker_url:
             from crewserve.bootstrap.brokered import work_on_deliveries  # noqa: PLC0415  # extra
 

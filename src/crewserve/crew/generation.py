@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from crewserve.crew.pool import Pool
-from crewserve.crew.processes import kill_strays, resident_bytes
+from crewserve.crew.pool import Pool, Turnover
+from crewserve.crew.processes import children, kill_strays, resident_bytes
 from crewserve.crew.template_link import TemplateLink
 from crewserve.crew.validator import Validator
+from crewserve.ports import Census
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,19 @@ class Generation:
                 await self.pool.refill()  # in case that a fork failed
             except OSError as error:
                 log.error("No process can be prepared: %s", error)
+
+
+def census(generations: Collection[Generation], busy: int, turnover: Turnover) -> Census:
+    """Reads a small file of the kernel's for each process."""
+    pids = [pid for one in generations for pid in children(one.template.process.pid)]
+    return Census(
+        busy=busy,
+        idle=sum(one.pool.room for one in generations),
+        forked=turnover.forked,
+        exited=turnover.exited,
+        template_bytes=sum(one.resident_bytes for one in generations),
+        largest_child_bytes=max(map(resident_bytes, pids), default=0),
+    )
 
 
 async def _to_its_end(duty: Coroutine[Any, Any, None]) -> None:

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, TypeGuard
 from crewserve.crew.cells import FILES, Cells
 from crewserve.crew.child_link import ChildDied, ChildLink, Unreadable
 from crewserve.crew.confinement import Confinement
-from crewserve.crew.generation import Generation, Lifespan
-from crewserve.crew.pool import Pool
+from crewserve.crew.generation import Generation, Lifespan, census
+from crewserve.crew.pool import Pool, Turnover
 from crewserve.crew.processes import GENERATION, OWNER
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
 from crewserve.crew.used import metering, to_use
@@ -28,7 +28,7 @@ from crewserve.domain.flow import FlowSpec
 from crewserve.domain.pricing import Prices
 from crewserve.domain.realm import DEFAULT_TENANT
 from crewserve.domain.step import Step
-from crewserve.ports import Described, Finished, Held, Outcome, Run, Stopped
+from crewserve.ports import Census, Described, Finished, Held, Outcome, Run, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class ForkingHost:
     _deadline: float | None = None
     _children: "dict[Held, ChildLink | Literal['stop'] | None]" = field(default_factory=dict)
     """Those that run something; None before it has one, `STOP` when it shall stop even so."""
+    _turnover: Turnover = field(default_factory=Turnover)
 
     async def start(self) -> None:
         """Returns at once; the template gets ready in the background."""
@@ -115,6 +116,10 @@ class ForkingHost:
     def resident_bytes(self) -> int:
         """Of the template processes; their children share most of it."""
         return sum(generation.resident_bytes for generation in self._serving)
+
+    def census(self) -> Census:
+        """What runs and what waits in all generations."""
+        return census(self._serving, len(self._children), self._turnover)
 
     async def run(self, run: Run) -> Outcome:
         """See `FlowHost`. Raises: NotReady, when there is no template."""
@@ -273,7 +278,7 @@ class ForkingHost:
             number=self._generations,
             owner=self.plan.environment[OWNER],
             template=template,
-            pool=Pool(template, self.plan.spares, self.on_room),
+            pool=Pool(template, self.plan.spares, self.on_room, turnover=self._turnover),
             validator=Validator(template, self.plan.flows, self.on_described),
             lifespan=self.plan.lifespan,
         )

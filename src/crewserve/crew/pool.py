@@ -20,6 +20,14 @@ REPLACE_SECONDS: Final = 0.5
 
 
 @dataclass(slots=True, eq=False)
+class Turnover:
+    """How many children there ever were."""
+
+    forked: int = 0
+    exited: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class Pool:
     """Fresh children that wait for work, and used ones that may take more of the same flow."""
 
@@ -29,6 +37,7 @@ class Pool:
     on_room: Callable[[], None]
     fresh: deque[ChildLink] = field(default_factory=deque)
     used: dict[tuple[Tenant, FlowName], list[ChildLink]] = field(default_factory=dict)
+    turnover: Turnover = field(default_factory=Turnover)
     _starting: "set[asyncio.Task[None]]" = field(default_factory=set)
     _refilling: bool = False
     _refills: "set[asyncio.Task[None]]" = field(default_factory=set)
@@ -117,6 +126,7 @@ class Pool:
 
     async def _fork(self) -> ChildLink:
         child = await self.template.fork()
+        self.turnover.forked += 1
         greeting = asyncio.create_task(self._greet(child), name=f"child-{child.number}")
         self._starting.add(greeting)
         return child
@@ -129,6 +139,7 @@ class Pool:
 
     def forget(self, child: ChildLink) -> None:
         """It has ended. One that ended before it was used is replaced, but not in haste."""
+        self.turnover.exited += 1
         if child in self.fresh:
             asyncio.get_running_loop().call_later(REPLACE_SECONDS, self._start_refill)
         for idle in (self.fresh, *self.used.values()):

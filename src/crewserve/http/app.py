@@ -24,6 +24,7 @@ from crewserve.http.routes import (
     docs,
     executions,
     flows,
+    metrics,
     queues,
     root,
     unknown,
@@ -126,6 +127,7 @@ def build_app(
     problems.install(app)
     docs.install(app)
     app.include_router(root.router)
+    app.include_router(metrics.router)
     app.include_router(flows.router)
     app.include_router(workers.router)
     app.include_router(queues.router)

@@ -1,6 +1,6 @@
 """What routes ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Final
 
@@ -35,6 +35,8 @@ class ApiState:
     readiness: Readiness
     access: Access
     api_keys: ApiKeys
+    metrics: Callable[[], Awaitable[bytes]]
+    """In the text format of Prometheus."""
     _views: dict[Principal, "ApiState"] = field(default_factory=dict)
 
     def seen_by(self, principal: Principal) -> "ApiState":

@@ -50,6 +50,20 @@ class Run:
     """Says why it does not keep within its budget; it has begun to stop."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """What there is of processes that run executions."""
+
+    busy: int
+    idle: int
+    forked: int
+    """Ever, as are those that exited."""
+    exited: int
+    template_bytes: int
+    """Resident, shared pages included, as in the largest child."""
+    largest_child_bytes: int
+
+
 class ChecksInputs(Protocol):
     """Knows the flows' own state models."""
 
