@@ -28,7 +28,8 @@ async def asking(
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "flows.localhost", "LOCALHOST"]
+    "host",
+    ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "flows.localhost", "LOCALHOST", "0.0.0.0"],
 )
 async def test_a_server_on_loopback_is_asked_under_names_of_this_machine(host: str) -> None:
     async with asking() as client:

@@ -69,6 +69,7 @@ def deaf_reader(server: Server, execution: str) -> Iterator[socket.socket]:
     url = httpx.URL(server.url)
     with socket.create_connection((url.host, url.port or 80)) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        request = f"GET /api/v1/executions/{execution}/events?format=ndjson HTTP/1.1\r\nHost: x\r\n"
-        connection.sendall(f"{request}Connection: close\r\n\r\n".encode())
+        request = f"GET /api/v1/executions/{execution}/events?format=ndjson HTTP/1.1\r\n"
+        headers = "Host: localhost\r\nConnection: close\r\n"
+        connection.sendall(f"{request}{headers}\r\n".encode())
         yield connection

@@ -4,6 +4,15 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an IP address, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether it is an address of the machine's own; False for names."""

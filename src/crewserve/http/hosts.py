@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from crewserve.domain.access_errors import HostRefused, OriginRefused
 from crewserve.domain.errors import CrewserveError
 from crewserve.http import problems
-from crewserve.http.addresses import is_loopback
+from crewserve.http.addresses import is_address, is_loopback
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -59,7 +59,8 @@ class Hosts:
         if _is_of_this_machine(name) or self._is_allowed(name):
             return True
         server = scope.get("server")
-        return not self._allowed and not (server and is_loopback(server[0]))
+        is_open = not (server and is_loopback(server[0])) or is_address(name)  # no name, no tricks
+        return is_open and not self._allowed
 
     def _is_allowed(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._allowed)
