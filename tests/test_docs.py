@@ -1,5 +1,6 @@
 """What is written about the code is true."""
 
+import re
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -51,3 +52,11 @@ def test_every_error_has_an_http_status() -> None:
 )
 def test_every_code_is_documented(code: str) -> None:
     assert f"`{code}`" in ERRORS
+
+
+def test_every_test_that_an_attack_is_shown_by_is_there() -> None:
+    attacks, file = (ROOT / "docs/security.md").read_text().partition("## Attacks")[2], ""
+    for path, name in re.findall(r"`([\w/]+\.py)?(?:::(\w+))?`", attacks):
+        file = path or file
+        if path or name:
+            assert f"def {name}" in (ROOT / "tests" / file).read_text(), (file, name)
