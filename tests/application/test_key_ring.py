@@ -20,10 +20,13 @@ class CountingStore(MemoryStore):
 
     reads = 0
     is_broken = False
+    gate: asyncio.Event | None = None
 
     async def api_key(self, key_id: KeyId) -> ApiKey:
         self.reads += 1
         await asyncio.sleep(0)
+        if self.gate is not None:
+            await self.gate.wait()
         if self.is_broken:
             raise StorageUnavailable
         return await super().api_key(key_id)
@@ -58,6 +61,24 @@ async def test_of_many_that_come_when_it_must_be_read_again_one_reads(one: Ring)
     one.seconds += HEARD_WITHIN
     await asyncio.gather(*(one.ring.principal(one.token) for _ in range(50)))
     assert one.store.reads == 2
+
+
+async def test_while_the_database_hangs_old_knowledge_counts_no_longer_than_said(one: Ring) -> None:
+    await one.ring.principal(one.token)
+    one.store.gate = asyncio.Event()
+    one.seconds += HEARD_WITHIN
+    first = asyncio.create_task(one.ring.principal(one.token))
+    await asyncio.sleep(0)
+    assert (await one.ring.principal(one.token)).key == one.key.id
+    one.seconds += HEARD_WITHIN
+    second = asyncio.create_task(one.ring.principal(one.token))
+    done, _ = await asyncio.wait([first, second], timeout=0.05)
+    assert not done
+    one.store.end_api_key(one.key.id, at=NOW).result()
+    one.store.gate.set()
+    for waiting in (first, second):
+        with pytest.raises(KeyRefused):
+            await waiting
 
 
 async def test_a_key_of_another_secret_is_refused(one: Ring) -> None:

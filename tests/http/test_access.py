@@ -1,5 +1,7 @@
 """Who gets in, and what for."""
 
+import json
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from http import HTTPStatus
@@ -15,7 +17,7 @@ from crewserve.domain.status import Status
 from crewserve.http.gate import Auth
 from crewserve.http.scopes import FLOW_ROUTES, ROUTES, Needs
 from crewserve.testing.builders import an_execution
-from tests.support.api import Bench, a_bench, assert_problem
+from tests.support.api import Bench, a_bench, assert_problem, describe
 
 UNAUTHORIZED, FORBIDDEN = HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN
 TOPIC = {"topic": "rain"}
@@ -123,6 +125,24 @@ async def test_a_list_of_flows_narrows_what_may_be_executed(
         headers = bench.key(scope, flows=frozenset({FlowName("free_flow")}))
         answer = await stranger.post("/topic-flow/execute", headers=headers, json=TOPIC)
         assert_problem(answer, FORBIDDEN, "insufficient_scope")
+
+
+async def test_a_list_of_flows_narrows_what_the_documentation_tells(
+    bench: Bench, stranger: httpx.AsyncClient
+) -> None:
+    describe(bench)
+    url, mine = "http://test/openapi.json", frozenset({FlowName("free_flow")})
+    whole = (await stranger.get(url, headers=bench.key("admin"))).json()
+    found = (await stranger.get(url, headers=bench.key("admin", flows=mine))).json()
+    assert "/api/v1/topic-flow/execute" in whole["paths"]
+    assert not [path for path in found["paths"] if "topic-flow" in path]
+    assert "/api/v1/free-flow/execute" in found["paths"]
+    assert {"Topic", "free_flow_inputs"} <= set(whole["components"]["schemas"])
+    kept = found["components"]["schemas"]
+    assert "Topic" not in kept
+    assert {"free_flow_inputs", "Problem"} <= set(kept)
+    told = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(found)))
+    assert told == set(kept)
 
 
 @pytest.mark.parametrize(

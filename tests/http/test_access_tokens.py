@@ -179,7 +179,7 @@ async def test_a_new_key_is_found_and_one_that_was_taken_back_counts_no_more(
     provider.keys = {"second": keys.keys["second"]}
     seconds.now += issuers.PAUSE_SECONDS
     await tokens.principal(provider.token("second"))
-    with pytest.raises(TokenRefused, match="does not publish"):
+    with pytest.raises(TokenRefused, match="publishes no such key"):
         await tokens.principal(first)
 
 
@@ -194,8 +194,32 @@ async def test_keys_are_read_again_while_the_old_ones_still_count(
     async with asyncio.timeout(10):
         while len(provider.asked) < 4:
             await asyncio.sleep(0)
-    with pytest.raises(TokenRefused, match="does not publish"):
+    with pytest.raises(TokenRefused, match="publishes no such key"):
         await tokens.principal(first)
+
+
+async def test_a_key_that_was_taken_back_long_ago_opens_nothing_after_a_quiet_night(
+    tokens: AccessTokens, provider: IdentityProvider, keys: IdentityProvider, seconds: Seconds
+) -> None:
+    first = provider.token()
+    await tokens.principal(first)
+    provider.keys = {"second": keys.keys["second"]}
+    seconds.now += 10 * issuers.FRESH_SECONDS
+    with pytest.raises(TokenRefused, match="publishes no such key"):
+        await tokens.principal(first)
+
+
+async def test_a_key_that_names_no_algorithm_is_good_for_those_of_its_kind(
+    tokens: AccessTokens, provider: IdentityProvider
+) -> None:
+    published = json.loads(provider.answer(KEYS_PATH)[1])
+    del published["keys"][0]["alg"]
+    provider.documents[KEYS_PATH] = published
+    for algorithm in ("RS256", "RS512", "PS256"):
+        await tokens.principal(provider.token(algorithm=algorithm))
+    head = {"alg": "ES256", "typ": "at+jwt", "kid": "first"}
+    with pytest.raises(TokenRefused, match="no such key for ES256"):
+        await tokens.principal(f"{part(head)}.{part({})}.{part({})}")
 
 
 async def test_invented_keys_do_not_make_us_ask_more_often(
@@ -204,7 +228,7 @@ async def test_invented_keys_do_not_make_us_ask_more_often(
     await tokens.principal(provider.token())
     invented = IdentityProvider(keys={f"key {n}": keys.keys["second"] for n in range(20)})
     for key_id in invented.keys:
-        with pytest.raises(TokenRefused, match="does not publish"):
+        with pytest.raises(TokenRefused, match="publishes no such key"):
             await tokens.principal(invented.token(key_id))
     assert len(provider.asked) == 2
 
@@ -241,7 +265,9 @@ async def test_those_who_ask_together_ask_the_provider_once(
         (CONFIGURATION, []),
         (KEYS_PATH, {"keys": []}),
         (KEYS_PATH, {"keys": "none"}),
-        (KEYS_PATH, {"keys": [7]}),
+        (KEYS_PATH, {"keys": [7, None, {}]}),
+        (KEYS_PATH, {"keys": [{"kty": "RSA", "kid": ["first"], "alg": ["RS256"]}]}),
+        (KEYS_PATH, {"keys": [{"kty": "RSA", "kid": "first", "use": "enc", "n": "", "e": ""}]}),
         (KEYS_PATH, {"keys": [{"kty": "oct", "kid": "first", "k": "c2VjcmV0"}]}),
         (KEYS_PATH, {"padding": "x" * 2_000_000}),
     ],

@@ -9,6 +9,10 @@ from http import HTTPStatus
 
 import httpx
 import pytest
+from fastapi import WebSocket
+from fastapi.testclient import TestClient
+from starlette.status import WS_1008_POLICY_VIOLATION
+from starlette.websockets import WebSocketDisconnect
 
 from crewserve.http.app import Reach
 from tests.support.api import a_bench, assert_problem
@@ -51,7 +55,26 @@ async def test_a_server_that_others_reach_is_asked_under_any_name_unless_some_ar
     async with asking("http://192.0.2.1:8000", hosts=["*.example.com"]) as client:
         assert (await client.get("/health", headers={"Host": "flows.example.com"})).is_success
         answer = await client.get("/health", headers={"Host": "any.example"})
+        assert (await client.get("/health/live")).is_success, "a probe asks for the address"
     assert_problem(answer, HTTPStatus.MISDIRECTED_REQUEST, "host_refused")
+
+
+def test_a_foreign_page_opens_no_websocket() -> None:
+    app = a_bench().app
+
+    @app.websocket("/chat")
+    async def chat(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+
+    own = {"Origin": "http://127.0.0.1:8000"}
+    client = TestClient(app, base_url=LOOPBACK, client=("127.0.0.1", 4711))
+    with client.websocket_connect("ws://127.0.0.1:8000/chat", headers=own):
+        pass
+    for headers in ({"Origin": PAGE}, {"Host": "attacker.example"}):
+        with pytest.raises(WebSocketDisconnect) as refused:
+            client.websocket_connect("ws://127.0.0.1:8000/chat", headers=headers).__enter__()
+        assert refused.value.code == WS_1008_POLICY_VIOLATION
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,20 @@ class IdentityProvider:
     def new_key(self, key_id: str) -> None:
         self.keys[key_id] = generate_private_key(65537, 2048)
 
-    def token(self, key_id: str = "first", typ: str = "at+jwt", **claims: Any) -> str:
+    def token(
+        self,
+        key_id: str = "first",
+        *,
+        typ: str = "at+jwt",
+        algorithm: str = "RS256",
+        **claims: Any,
+    ) -> str:
         """Claims of value None are left out."""
         now = int(time.time())
         given = {"iss": self.url, "aud": AUDIENCE, "sub": "ann", "iat": now, "exp": now + 600}
         said = {name: value for name, value in (given | claims).items() if value is not None}
         headers = {"kid": key_id, "typ": typ}
-        return jwt.encode(said, self.keys[key_id], algorithm="RS256", headers=headers)
+        return jwt.encode(said, self.keys[key_id], algorithm=algorithm, headers=headers)
 
     def answer(self, path: str) -> tuple[int, bytes]:
         self.asked.append(path)

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from crewserve.domain.access_errors import ApiKeyNotFound, KeyRefused
@@ -16,7 +18,8 @@ from crewserve.domain.principal import Principal
 from crewserve.ports import ApiKeyStore, Clock
 
 HEARD_WITHIN: Final = 5.0
-"""Seconds after which every process has heard that a key was revoked."""
+"""Seconds after which every process has heard that a key was revoked; twice as many while the
+database does not answer."""
 
 NOTED_EVERY: Final = 60.0
 """Seconds between two notes of what was used."""
@@ -42,6 +45,7 @@ class KeyRing:
     clock: Clock
     seconds: Callable[[], float] = time.monotonic
     _known: dict[KeyId, _Known] = field(default_factory=dict)
+    _reading: "dict[KeyId, asyncio.Task[_Known]]" = field(default_factory=dict)
     _used: dict[KeyId, datetime] = field(default_factory=dict)
 
     async def principal(self, token: str) -> Principal:
@@ -49,28 +53,38 @@ class KeyRing:
         key_id = id_of(token)
         if key_id is None:
             raise KeyRefused
-        known = self._known.get(key_id)
-        if known is None or self.seconds() - known.read_at >= HEARD_WITHIN:
-            known = await self._read(key_id, known)
+        known = await self._know(key_id)
         now = self.clock()
         if not (is_of(known.key, token, self.secret) and known.key.is_good(now)):
             raise KeyRefused
         self._used[key_id] = now
         return known.principal
 
-    async def _read(self, key_id: KeyId, before: _Known | None) -> _Known:
-        """Whoever shows the key meanwhile is told by what was known before."""
+    async def _know(self, key_id: KeyId) -> _Known:
+        """One of those who need it reads; for a while, others are told what was known before."""
+        known = self._known.get(key_id)
+        age = math.inf if known is None else self.seconds() - known.read_at
+        if known is not None and age < HEARD_WITHIN:
+            return known
+        if reading := self._reading.get(key_id):
+            if known is not None and age < 2 * HEARD_WITHIN:
+                return known
+        else:
+            reading = self._reading[key_id] = asyncio.create_task(self._read(key_id))
+            reading.add_done_callback(partial(self._have_read, key_id))
+        return await asyncio.shield(reading)
+
+    def _have_read(self, key_id: KeyId, reading: "asyncio.Task[_Known]") -> None:
+        self._reading.pop(key_id, None)
+        if reading.cancelled() or reading.exception() is not None:
+            self.forget(key_id)
+
+    async def _read(self, key_id: KeyId) -> _Known:
         read_at = self.seconds()
-        if before is not None:
-            before.read_at = read_at
         try:
             key = await self.store.api_key(key_id)
         except ApiKeyNotFound:
-            self.forget(key_id)
             raise KeyRefused from None
-        except BaseException:
-            self.forget(key_id)
-            raise
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         known = self._known[key_id] = _Known(key, key.principal, read_at)

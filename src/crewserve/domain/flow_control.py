@@ -115,7 +115,7 @@ class FlowControl:
         return Turn(
             queue=self.queue_of(flow),
             priority=self.priority if priority is None else priority,
-            key=key if tenant == DEFAULT_TENANT else f"{tenant}/{key}",
+            key=key if tenant == DEFAULT_TENANT and "/" not in key else f"{tenant}/{key}",
             max_running=self.max_running,
         )
 

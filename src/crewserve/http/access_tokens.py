@@ -19,10 +19,7 @@ from crewserve.domain.access_errors import TokenRefused
 from crewserve.domain.ids import Tenant
 from crewserve.domain.principal import SCOPE_PATTERN, Principal
 from crewserve.domain.realm import DEFAULT_TENANT
-from crewserve.http.issuer import Issuer
-
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA")
-"""Those with a public key: a token cannot choose one for which we would take it as a secret."""
+from crewserve.http.issuer import ALGORITHMS, Issuer
 
 LEEWAY_SECONDS: Final = 30
 """By which two clocks may differ."""
@@ -57,10 +54,10 @@ class AccessTokens:
         header = _header(token)
         if _type_of(header) != self.type.lower():
             raise TokenRefused(f"its type is not {self.type} (typ)")
-        if header.get("alg") not in ALGORITHMS:
+        if (algorithm := header.get("alg")) not in ALGORITHMS:
             raise TokenRefused("it is not signed with a public key's algorithm (alg)")
         key_id = header.get("kid")
-        key = await self.issuer.key(key_id if isinstance(key_id, str) else None)
+        key = await self.issuer.key(key_id if isinstance(key_id, str) else None, algorithm)
         claims = self._claims(token, key)
         return Principal(
             tenant=self._tenant(claims),

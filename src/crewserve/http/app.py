@@ -15,9 +15,9 @@ from crewserve.http import problems
 from crewserve.http.answering import Answering, Observe
 from crewserve.http.body_limit import BodyLimit
 from crewserve.http.flow_router import FlowRouter
-from crewserve.http.gate import Gate
+from crewserve.http.gate import Gate, asking
 from crewserve.http.hosts import Hosts
-from crewserve.http.openapi import complete
+from crewserve.http.openapi import complete, without_flows
 from crewserve.http.request_id import RequestIds
 from crewserve.http.routes import (
     api_keys,
@@ -87,9 +87,12 @@ class FlowsApi(FastAPI):
         return SecurityHeaders(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
-        """The document, never cached: it grows when flows have loaded."""
+        """The document for who asks, never cached: it grows when flows have loaded."""
         self.openapi_schema = None
-        return complete(super().openapi(), self.execute_urls, self.input_schemas(), self.rules)
+        whole = complete(super().openapi(), self.execute_urls, self.input_schemas(), self.rules)
+        principal = asking.get()
+        hidden = [one for one in self.flows if principal and not principal.realm.has_flow(one)]
+        return without_flows(whole, self.rules, hidden) if hidden else whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from starlette.routing import Match
-from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewserve.application.key_ring import KeyRing
@@ -150,7 +149,7 @@ class Gate:
         try:
             principal, buckets = await _admit(scope)
         except CrewserveError as refusal:
-            await _refuse(refusal, scope, receive, send)
+            await problems.refuse(refusal, scope, receive, send)
             return
         scope[_KEY] = principal
         token = asking.set(principal)
@@ -158,13 +157,6 @@ class Gate:
             await self._app(scope, receive, telling(buckets, send))
         finally:
             asking.reset(token)
-
-
-async def _refuse(refusal: CrewserveError, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": WS_1008_POLICY_VIOLATION})
-    else:
-        await problems.answer(Request(scope), refusal)(scope, receive, send)
 
 
 async def _admit(scope: Scope) -> Admitted:

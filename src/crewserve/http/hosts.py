@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewserve.domain.access_errors import HostRefused, OriginRefused
@@ -33,13 +32,13 @@ class Hosts:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         try:
             self._check(scope)
         except CrewserveError as refusal:
-            await problems.answer(Request(scope), refusal)(scope, receive, send)
+            await problems.refuse(refusal, scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -50,7 +49,7 @@ class Hosts:
         if authority and not self._is_known(_name_of(authority), scope):
             raise HostRefused(authority)
         origin = headers.get(b"origin")
-        if origin is None or scope["method"] in SAFE or _is_own_page(headers):
+        if origin is None or scope.get("method") in SAFE or _is_own_page(headers):
             return
         if not self._may_change(origin.decode("latin-1"), authority):
             raise OriginRefused(origin.decode("latin-1"))
@@ -59,6 +58,8 @@ class Hosts:
         if _is_of_this_machine(name) or self._is_allowed(name):
             return True
         server = scope.get("server")
+        if server and server[0] == name:
+            return True  # as probes ask, which know no other name
         is_open = not (server and is_loopback(server[0])) or is_address(name)  # no name, no tricks
         return is_open and not self._allowed
 

@@ -7,12 +7,12 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
-from jwt import PyJWK, PyJWKSet
+from jwt import PyJWK
 
 from crewserve.domain.access_errors import IssuerUnavailable, TokenRefused
 
@@ -31,6 +31,20 @@ TIMEOUT_SECONDS: Final = 10.0
 log = logging.getLogger(__name__)
 
 
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA")
+"""Those with a public key: a token cannot choose one for which we would take it as a secret."""
+
+_KINDS: Final[Mapping[str, Collection[str]]] = {
+    "RSA": ("RS256", "RS384", "RS512", "PS256"),
+    "EC": (),
+    "OKP": (),
+}
+"""Of keys, with the algorithms of those whose curve does not decide."""
+
+Keys = Mapping[tuple[str | None, str], PyJWK]
+"""By id and algorithm."""
+
+
 class _Unusable(Exception):
     """What the provider answered."""
 
@@ -42,25 +56,27 @@ class Issuer:
     url: str
     client: httpx.AsyncClient
     seconds: Callable[[], float] = time.monotonic
-    _keys: Mapping[str | None, PyJWK] = field(default_factory=dict)
+    _keys: Keys = field(default_factory=dict)
     _read_at: float = float("-inf")
     _asked_at: float = float("-inf")
     _asking: "asyncio.Task[None] | None" = None
 
-    async def key(self, key_id: str | None) -> PyJWK:
-        """Raises: TokenRefused, when it has none of this id; IssuerUnavailable."""
-        age = self.seconds() - self._read_at
-        if key_id in self._keys and age < KEPT_SECONDS:
-            if age >= FRESH_SECONDS:
-                self._ask()  # nobody waits for it
-            return self._keys[key_id]
-        if asking := self._ask():
-            await asyncio.shield(asking)
-        if self.seconds() - self._read_at >= KEPT_SECONDS:
+    async def key(self, key_id: str | None, algorithm: str) -> PyJWK:
+        """Raises: TokenRefused, when it has none of this id for that; IssuerUnavailable."""
+        wanted = (key_id, algorithm)
+        if wanted not in self._keys or self._age() >= 2 * FRESH_SECONDS:
+            if asking := self._ask():
+                await asyncio.shield(asking)
+        elif self._age() >= FRESH_SECONDS:
+            self._ask()  # nobody waits for it
+        if self._age() >= KEPT_SECONDS:
             raise IssuerUnavailable
-        if key_id not in self._keys:
-            raise TokenRefused("it is signed with a key that its issuer does not publish")
-        return self._keys[key_id]
+        if wanted not in self._keys:
+            raise TokenRefused(f"its issuer publishes no such key for {algorithm}")
+        return self._keys[wanted]
+
+    def _age(self) -> float:
+        return self.seconds() - self._read_at
 
     async def close(self) -> None:
         """Stop asking."""
@@ -75,7 +91,6 @@ class Issuer:
             return self._asking
         if self.seconds() - self._asked_at < PAUSE_SECONDS:
             return None
-        self._asked_at = self.seconds()
         self._asking = asyncio.create_task(self._read(), name="keys of the issuer")
         return self._asking
 
@@ -89,6 +104,7 @@ class Issuer:
         except Exception as error:  # noqa: BLE001  # whatever it answers is no fault of who asks us
             reason = str(error) or type(error).__name__
             log.warning("The keys of %s cannot be read: %s", self.url, reason)
+        self._asked_at = self.seconds()
 
     async def _json(self, url: str) -> dict[str, Any]:
         content = b""
@@ -128,17 +144,30 @@ def _jwks_uri(found: Mapping[str, Any], issuer: str) -> str:
     return uri
 
 
-def _keys_in(document: dict[str, Any]) -> Mapping[str | None, PyJWK]:
-    """By id; a single one is also that of tokens that name none.
-
-    A symmetric key would let whoever can check tokens make them.
-    """
-    keys = [
-        key
-        for key in PyJWKSet.from_dict(document).keys
-        if key.public_key_use in {None, "sig"} and key.key_type != "oct"
-    ]
+def _keys_in(document: Mapping[str, Any]) -> Keys:
+    """A single key is also that of tokens that name none."""
+    found = document.get("keys")
+    published = [data for data in found if _is_usable(data)] if isinstance(found, list) else []
+    keys = {
+        (key_id, algorithm): PyJWK(data, algorithm)
+        for data in published
+        for algorithm in _algorithms_of(data)
+        for key_id in ({data.get("kid"), None} if len(published) == 1 else {data.get("kid")})
+    }
     if not keys:
         raise _Unusable("it publishes no key that we can use")
-    named: dict[str | None, PyJWK] = {key.key_id: key for key in keys}
-    return {**named, None: keys[0]} if len(keys) == 1 else named
+    return keys
+
+
+def _is_usable(data: object) -> bool:
+    """A symmetric key would let whoever can check tokens make them."""
+    if not isinstance(data, dict) or data.get("kty") not in _KINDS:
+        return False
+    return data.get("use", "sig") == "sig" and data.get("alg", ALGORITHMS[0]) in ALGORITHMS
+
+
+def _algorithms_of(data: Mapping[str, Any]) -> Collection[str]:
+    """What the key says, or else what keys of its kind and curve can do."""
+    if "alg" in data:
+        return [data["alg"]]
+    return _KINDS[data["kty"]] or [PyJWK(dict(data)).algorithm_name]

@@ -1,6 +1,6 @@
 """What FastAPI's OpenAPI document does not know by itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -48,6 +48,40 @@ _REFUSALS: Final = (
     HTTPStatus.TOO_MANY_REQUESTS,
 )
 """What any route may answer that needs a key."""
+
+
+def without_flows(
+    document: dict[str, Any], rules: Rules, hidden: Collection[FlowName]
+) -> dict[str, Any]:
+    """What it says to those for whom these flows do not exist."""
+    paths = {
+        path: operations
+        for path, operations in document["paths"].items()
+        if not any(_flow_of(rules, method, path) in hidden for method in operations)
+    }
+    schemas = document["components"]["schemas"]
+    kept, found = set[str](), _named(paths)
+    while found:
+        kept |= found
+        found = set().union(*(_named(schemas[name]) for name in found if name in schemas)) - kept
+    used = {name: schema for name, schema in schemas.items() if name in kept}
+    components = {**document["components"], "schemas": used}
+    return {**document, "paths": paths, "components": components}
+
+
+def _flow_of(rules: Rules, method: str, path: str) -> FlowName | None:
+    rule = rules.find(method.upper(), path)
+    return None if rule is None else rule.flow
+
+
+def _named(value: Any) -> set[str]:
+    """The schemas to which something in *value* refers."""
+    if isinstance(value, Mapping):
+        ref = value.get("$ref")
+        own = {ref.removeprefix(_SCHEMAS)} if isinstance(ref, str) else set[str]()
+        return own.union(*map(_named, value.values()))
+    return set().union(*map(_named, value)) if isinstance(value, list) else set()
+
 
 _SCHEMES: Final = {
     "key": {"type": "http", "scheme": "bearer", "description": "`csk_...`"},

@@ -10,6 +10,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.status import WS_1008_POLICY_VIOLATION
+from starlette.types import Receive, Scope, Send
 
 from crewserve.domain import access_errors, errors
 from crewserve.http.rate_headers import rate_headers
@@ -107,6 +109,14 @@ def answer(request: Request, error: errors.CrewserveError) -> Response:
     """What *request* gets in place of what it asked for."""
     status, headers = STATUS[type(error)], _headers(error)
     return _problem(request, status, error.code, str(error), _fields(error), headers)
+
+
+async def refuse(error: errors.CrewserveError, scope: Scope, receive: Receive, send: Send) -> None:
+    """The same for middleware, also for what is no request but a WebSocket."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": WS_1008_POLICY_VIOLATION})
+    else:
+        await answer(Request(scope), error)(scope, receive, send)
 
 
 def _headers(error: errors.CrewserveError) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ A page costs the same wherever it is: ids sort by time, and each combination of 
 index in the order of ids.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, product
 from typing import Any, Final
@@ -20,6 +20,7 @@ from sqlalchemy import (
     cast,
     exists,
     extract,
+    false,
     func,
     literal,
     select,
@@ -27,8 +28,10 @@ from sqlalchemy import (
     union_all,
 )
 
+from crewserve.domain.ids import FlowName
 from crewserve.domain.labels import Label
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.realm import Realm
 from crewserve.storage.tables import executions, labels
 from crewserve.storage.types import JsonValue
 
@@ -41,6 +44,9 @@ COLUMNS: Final = {
     Grouping.FLOW: executions.c.flow,
     Grouping.CODE: executions.c.failure_code,
 }
+
+MAX_ALTERNATIVES: Final = 50
+"""Of a page. SQLite takes 500; long before that, they cost more than reading what does not fit."""
 
 ID_SLACK: Final = timedelta(minutes=1)
 """How far an id's time and `created_at` may differ: a clock may be set between the two."""
@@ -56,6 +62,8 @@ def page(query: ExecutionQuery) -> Statement:
         return _labelled_page(query)
     rest = [*_everywhere(query), *_behind(query)]
     alternatives = [[*chosen, *rest] for chosen in _alternatives(query)]
+    if len(alternatives) > MAX_ALTERNATIVES:
+        return _in_order(_records(query).where(*_kinds(query), *rest), query)
     if len(alternatives) == 1:
         return _in_order(_records(query).where(*alternatives[0]), query)
     pages = [
@@ -107,16 +115,21 @@ def _behind(query: ExecutionQuery, ids: Ids = executions.c.id) -> Iterator[Condi
 
 def _alternatives(found: ExecutionFilter) -> list[tuple[Condition, ...]]:
     """One of these must hold; each is a condition for one status, one code and one flow."""
-    flows = [[executions.c.flow == one] for one in sorted(found.realm.flows if found.realm else ())]
+    flows = [[executions.c.flow == one] for one in sorted(_flows_of_realm(found))]
     statuses = [[executions.c.status == one] for one in sorted(found.statuses)] or [[]]
     codes = [[executions.c.failure_code == one] for one in sorted(found.codes)] or [[]]
     return [tuple(chain(*chosen)) for chosen in product(statuses, codes, flows or [[]])]
 
 
+def _flows_of_realm(found: ExecutionFilter) -> Collection[FlowName]:
+    """One that was asked for is looked for by itself."""
+    return found.realm.flows if found.realm is not None and found.flow is None else ()
+
+
 def _everywhere(found: ExecutionFilter) -> Iterator[Condition]:
     """But kinds and labels."""
     if found.realm is not None:
-        yield executions.c.tenant == found.realm.tenant
+        yield from _in_realm(found.realm, found.flow)
     if found.flow is not None:
         yield executions.c.flow == found.flow
     if found.error_text is not None:
@@ -131,6 +144,12 @@ def _everywhere(found: ExecutionFilter) -> Iterator[Condition]:
         yield executions.c.attempt == found.attempt
     if found.min_attempt is not None:
         yield executions.c.attempt >= found.min_attempt
+
+
+def _in_realm(realm: Realm, flow: FlowName | None) -> Iterator[Condition]:
+    yield executions.c.tenant == realm.tenant
+    if flow is not None and not realm.has_flow(flow):
+        yield false()
 
 
 def _of_time(found: ExecutionFilter, ids: Ids) -> Iterator[Condition]:

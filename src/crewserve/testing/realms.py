@@ -8,7 +8,7 @@ from crewserve.domain.errors import ExecutionNotFound, StepNotRecorded
 from crewserve.domain.execution import CancelRequested, Execution, Returned
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import Turn
-from crewserve.domain.ids import QueueName, Tenant
+from crewserve.domain.ids import FlowName, QueueName, Tenant
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.realm import DEFAULT_TENANT, Realm
 from crewserve.domain.status import Status
@@ -93,6 +93,16 @@ class RealmsContract:
             assert bar.number == len(expected)
         assert not await store.within(OTHER_FLOW).page(ExecutionQuery(flow=POEM))
         assert len(await store.page(ExecutionQuery())) == 5
+
+    async def test_a_realm_of_many_flows_is_read_like_any_other(self, store: Store) -> None:
+        mine = [an_execution(tenant=ACME), an_execution(tenant=ACME, flow=OTHER)]
+        for one in mine:
+            await done(store.add(one))
+        many = frozenset({POEM, OTHER, *(FlowName(f"flow_{number}") for number in range(200))})
+        reader = store.within(Realm(tenant=ACME, flows=many))
+        every = frozenset(Status)
+        assert await reader.page(ExecutionQuery(statuses=every)) == mine[::-1]
+        assert await reader.page(ExecutionQuery(statuses=every, flow=POEM)) == mine[:1]
 
     async def test_queues_are_counted_for_each_realm(self, store: Store) -> None:
         for tenant in (ACME, ACME, DEFAULT_TENANT):
