@@ -216,9 +216,9 @@ def test_a_module_that_makes_a_flow_when_imported_still_runs(server: Server, att
     assert (found["status"], found["result"]) == ("completed", "still works")
 
 
-def test_what_a_flow_prints_goes_into_its_own_folder(server: Server) -> None:
+def test_what_a_flow_prints_is_in_its_own_log_only(server: Server) -> None:
     execution_id = server.run("talkative")["execution_id"]
-    output = (server.folder(execution_id) / "output.log").read_text()
+    output = server.client.get(f"/api/v1/executions/{execution_id}/logs?format=text").text
     for word in ("a word on stdout", "a word on stderr", "a word of a child"):
         assert output.count(word) == 1
         assert word not in server.log

@@ -13,7 +13,7 @@ from crewserve.domain.principal import Principal, Scope
 from crewserve.domain.status import Status
 from crewserve.http.gate import asking
 from crewserve.http.scopes import Needs
-from crewserve.testing.builders import a_step, an_execution
+from crewserve.testing.builders import a_line, a_step, an_execution
 from tests.support.api import Bench, a_bench
 
 ACME, RIVAL = Tenant("acme"), Tenant("rival")
@@ -60,6 +60,7 @@ def kept_for_acme(bench: Bench) -> list[ExecutionId]:
     ]
     for one in kept:
         bench.store._add(one, [a_step(result=SECRET, state={"secret": SECRET})])
+        bench.store._lines[one.id] = {1: a_line(text=SECRET)}
     return [one.id for one in kept]
 
 

@@ -11,6 +11,7 @@ from crewserve.domain.event_log import ALL, Channel, Wanted
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName, Tenant, WorkerName
 from crewserve.domain.labels import Label
+from crewserve.domain.output import ALL_LINES, Level, Stream, WantedLines
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
@@ -20,6 +21,7 @@ from crewserve.storage import lanes, search, statements, workers
 from crewserve.storage.database import Database
 from crewserve.storage.event_log import events_statement
 from crewserve.storage.lines import place
+from crewserve.storage.output import lines_statement
 from crewserve.storage.positions import before
 from crewserve.storage.realms import belongs_to_realm
 from crewserve.storage.sql_reader import OWNERS, step_page_statement
@@ -201,6 +203,13 @@ def test_a_page_of_workers_reads_their_key_in_order_and_each_lease_once(
 def test_a_page_of_events_reads_their_key_in_order(engine: Engine, wanted: Wanted) -> None:
     found = plan(engine, events_statement(a_new_id(), 7, 100, wanted))
     assert "USING PRIMARY KEY (execution=? AND sequence>?)" in found or "pk_events" in found
+    assert not sorts(found)
+
+
+@pytest.mark.parametrize("wanted", [ALL_LINES, WantedLines([Stream.LOG], [Level.ERROR], "write")])
+def test_a_page_of_lines_reads_their_key_in_order(engine: Engine, wanted: WantedLines) -> None:
+    found = plan(engine, lines_statement(a_new_id(), 7, 100, wanted))
+    assert "USING PRIMARY KEY (execution=? AND sequence>?)" in found or "pk_logs" in found
     assert not sorts(found)
 
 

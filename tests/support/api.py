@@ -20,6 +20,7 @@ from crewserve.application.executions import Executions
 from crewserve.application.health import Readiness
 from crewserve.application.key_ring import KeyRing
 from crewserve.application.live import Live
+from crewserve.application.output import Output
 from crewserve.application.queues import Queues
 from crewserve.application.rate_limiting import RateLimiting
 from crewserve.application.workers import Workers
@@ -89,6 +90,7 @@ class Bench:
         api_keys = ApiKeys(
             store=self.store, secret=SECRET, forget=self.ring.forget, clock=self.clock
         )
+        output = Output(log=self.store, reader=self.store, live=self.live)
         urls, health = self.app.execute_urls, Readiness({"flows": self.host.check_ready})
         attach(
             self.app,
@@ -96,6 +98,7 @@ class Bench:
                 executions=executions,
                 queues=queues,
                 events=events,
+                output=output,
                 catalog=self.catalog,
                 execute_urls=urls,
                 tracebacks=tracebacks,

@@ -48,7 +48,9 @@ class Desk:
 
     async def start(self) -> Recorder:
         self.execution = await add_running(self.store)
-        return Recorder(held_by(self.execution), self.store, self.live, self.with_content)
+        return Recorder(
+            held_by(self.execution), self.store, self.live, self.with_content, self.store
+        )
 
     async def logged(self, count: int) -> list[Entry]:
         """So many, besides what the store says."""
@@ -147,7 +149,7 @@ async def test_what_is_refused_is_told_in_plain_letters_or_not_at_all() -> None:
 async def test_of_an_attempt_that_is_another_s_nothing_is_written() -> None:
     desk = Desk()
     await desk.start()
-    stale = Recorder(Held(desk.execution.id, 99), desk.store, desk.live, with_content=True)
+    stale = Recorder(Held(desk.execution.id, 99), desk.store, desk.live, True, desk.store)  # noqa: FBT003
     await stale.note(named("a"))
     stale.flush()
     async with asyncio.timeout(5):
@@ -219,7 +221,7 @@ async def test_readers_are_told_in_order_with_numbers() -> None:
 
 async def test_an_unknown_execution_does_no_harm() -> None:
     store = MemoryStore()
-    recorder = Recorder(Held(a_new_id(), 1), store, Live(timedelta(1)), with_content=False)
+    recorder = Recorder(Held(a_new_id(), 1), store, Live(timedelta(1)), False, store)  # noqa: FBT003
     await recorder.note(named("a"))
     recorder.close()
     await asyncio.sleep(0)

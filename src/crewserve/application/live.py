@@ -104,6 +104,7 @@ class Live:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._patience = patience.total_seconds()
         self._readers: dict[ExecutionId, set[News]] = {}
+        self._of_output: dict[ExecutionId, set[News]] = {}
         self._texts: dict[ExecutionId, Mapping[str, OpenText]] = {}
         self._over = False
 
@@ -119,18 +120,29 @@ class Live:
     @contextmanager
     def reading(self, execution_id: ExecutionId) -> Iterator[News]:
         """From now on nothing is missed: what was before is in the log."""
+        with self._among(self._readers, execution_id) as news:
+            if texts := self._texts.get(execution_id):
+                news.put(list(texts.values()))
+            yield news
+
+    @contextmanager
+    def awaiting_output(self, execution_id: ExecutionId) -> Iterator[News]:
+        """The same for those who only read what it prints: they are never handed anything."""
+        with self._among(self._of_output, execution_id) as news:
+            yield news
+
+    @contextmanager
+    def _among(self, all_: dict[ExecutionId, set[News]], of: ExecutionId) -> Iterator[News]:
         self._loop = asyncio.get_running_loop()
         news = News(self._patience, lambda: self._over)
-        if texts := self._texts.get(execution_id):
-            news.put(list(texts.values()))
-        readers = self._readers.setdefault(execution_id, set())
+        readers = all_.setdefault(of, set())
         readers.add(news)
         try:
             yield news
         finally:
             readers.discard(news)
-            if not readers and self._readers.get(execution_id) is readers:
-                del self._readers[execution_id]
+            if not readers and all_.get(of) is readers:
+                del all_[of]
 
     def is_read(self, execution_id: ExecutionId) -> bool:
         """Whether anybody reads."""
@@ -143,17 +155,24 @@ class Live:
 
     def look(self, execution_id: ExecutionId) -> None:
         """Somebody wrote to its log, or to the execution. From any thread."""
-        if execution_id in self._readers and self._loop is not None:
+        is_read = execution_id in self._readers or execution_id in self._of_output
+        if is_read and self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended, and so has the reader
                 self._loop.call_soon_threadsafe(self._look, execution_id)
+
+    def look_for_output(self, execution_id: ExecutionId) -> None:
+        """It printed something, which is written. In this loop."""
+        for news in self._of_output.get(execution_id, ()):
+            news.look()
 
     def _look(self, execution_id: ExecutionId) -> None:
         for news in self._readers.get(execution_id, ()):
             news.look()
+        self.look_for_output(execution_id)
 
     def look_at_all(self) -> None:
         """Messages may have been missed."""
-        for execution_id in self._readers:
+        for execution_id in self._readers.keys() | self._of_output.keys():
             self._look(execution_id)
 
     @contextmanager

@@ -12,6 +12,7 @@ from crewserve.application.executions import Executions
 from crewserve.application.flow_reports import FlowFollowing
 from crewserve.application.hand_driven import HandDriven
 from crewserve.application.health import Check, Readiness
+from crewserve.application.output import Output
 from crewserve.application.queues import Queues
 from crewserve.application.screening import Screening
 from crewserve.application.workers import Workers
@@ -46,6 +47,7 @@ from crewserve.ports import ExecutionStore, Work
 from crewserve.settings import Settings, environment, export
 from crewserve.storage.event_log import ReadEvents
 from crewserve.storage.files import LocalFiles
+from crewserve.storage.output import ReadOutput
 
 BindHandDriven = Callable[[HandDriven | None], None]
 
@@ -132,6 +134,7 @@ def _state(site: Site, catalog: FlowCatalog, urls: Mapping[FlowName, str]) -> Ap
         executions=_executions(site.ground, site.store, work),
         queues=queues,
         events=Events(log=ReadEvents(reader), reader=reader, live=site.ground.live),
+        output=Output(log=ReadOutput(reader), reader=reader, live=site.ground.live),
         catalog=catalog,
         execute_urls=urls,
         tracebacks=site.ground.settings.api_host in LOOPBACK,

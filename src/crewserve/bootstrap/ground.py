@@ -18,12 +18,20 @@ from crewserve.bootstrap.metered import MeteredStore
 from crewserve.crew.processes import hide
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
 from crewserve.observability.metrics import Metrics
-from crewserve.ports import ApiKeyStore, EventLog, ExecutionStore, FlowReports, WorkerRegistry
+from crewserve.ports import (
+    ApiKeyStore,
+    EventLog,
+    ExecutionStore,
+    FlowReports,
+    OutputLog,
+    WorkerRegistry,
+)
 from crewserve.settings import Settings
 from crewserve.storage.api_keys import SqlApiKeys
 from crewserve.storage.database import Database, open_database
 from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
+from crewserve.storage.output import SqlOutput
 from crewserve.storage.sql_reader import SqlReader
 from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
@@ -80,6 +88,7 @@ class WritingGround(Ground):
     workers: WorkerRegistry
     api_keys: ApiKeyStore
     events: EventLog
+    output: OutputLog
     timer: Timer
 
 
@@ -130,6 +139,7 @@ def open_writer(ground: Ground) -> WritingGround:
         workers=SqlWorkers(writer, ground.reader, dialect),
         api_keys=SqlApiKeys(writer, ground.reader, dialect),
         events=SqlEventLog(writer, ground.reader, dialect),
+        output=SqlOutput(writer, ground.reader, dialect),
         timer=timer,
     )
 

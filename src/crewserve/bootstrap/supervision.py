@@ -239,6 +239,7 @@ def _supervisor(
         record_events=partial(
             Recorder,
             log=ground.events,
+            output_log=ground.output,
             live=ground.live,
             with_content=ground.settings.event_content,
         ),

@@ -119,7 +119,7 @@ def _serve(link: ParentLink) -> None:
 
 def _run(message: Message, host: Host) -> Message:
     workspace = Workspace(Path(message["folder"]))
-    with workspace.entered(message["environment"]):
+    with workspace.entered(message["environment"], host.note):
         return run(message, host)
 
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from crewserve.crew.codec import NotDecodable, NotEncodable, contents, decode, encode, fill
 from crewserve.crew.describing import endings
-from crewserve.crew.events import STEP
+from crewserve.crew.events import within_step
 from crewserve.crew.internals import Step, feedback_on, note_step, raw_state, wrap_steps
 from crewserve.crew.replay import Recorded, Replay
 from crewserve.crew.wire import Message
@@ -107,11 +107,9 @@ class _Durable:
                 if not self._replay.accepts_changes:
                     raise
                 self._replay.give_up()
-        started, token = time.time(), STEP.set(name if call == 1 else f"{name}#{call}")
-        try:
+        started = time.time()
+        with within_step(name if call == 1 else f"{name}#{call}"):
             result, event = await self._step(name, method, *args, **kwargs)
-        finally:
-            STEP.reset(token)
         said = feedback_on(self._flow, name) or result
         await self._keep(_Ended(name, call, said, started, time.time()))
         return result, event

@@ -5,6 +5,7 @@ here it is only copied; sending is the link's business.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final
@@ -20,6 +21,37 @@ from crewserve.domain.event_log import TEXTS
 
 STEP: Final[ContextVar[str | None]] = ContextVar("crewserve_step", default=None)
 """The step that runs in this context, as `domain.event_log.Entry` calls it."""
+
+RUNNING: Final[list[str]] = []
+"""All steps that run in this process now."""
+
+ENDS_OF_STEPS: Final[list[Callable[[], None]]] = []
+"""Called when one of them ends, before it leaves."""
+
+
+@contextmanager
+def within_step(name: str) -> Iterator[None]:
+    """What happens meanwhile, happens in that step."""
+    token = STEP.set(name)
+    RUNNING.append(name)
+    try:
+        yield
+    finally:
+        for finish in ENDS_OF_STEPS:
+            finish()
+        RUNNING.remove(name)
+        STEP.reset(token)
+
+
+def current_step() -> str | None:
+    """Of this context; in a thread without one, the only step that runs."""
+    return STEP.get() or only_step()
+
+
+def only_step() -> str | None:
+    """None when none runs, or several do."""
+    return RUNNING[0] if len(RUNNING) == 1 else None
+
 
 Note = Callable[[Message], None]
 """Takes one event, at once."""

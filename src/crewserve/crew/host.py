@@ -14,14 +14,14 @@ from crewserve.crew.cells import FILES, Cells
 from crewserve.crew.child_link import ChildDied, ChildLink, Unreadable
 from crewserve.crew.confinement import Confinement
 from crewserve.crew.generation import Generation, Lifespan, census
+from crewserve.crew.hearing import note
 from crewserve.crew.pool import Pool, Turnover
 from crewserve.crew.processes import GENERATION, OWNER
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
-from crewserve.crew.used import metering, to_use
+from crewserve.crew.used import metering
 from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
 from crewserve.domain.errors import FieldError, NotReady, StaleExecution
-from crewserve.domain.event_log import Channel, Chunk, Entry
 from crewserve.domain.execution import Execution
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow import FlowSpec
@@ -150,7 +150,7 @@ class ForkingHost:
             answer = await child.ask(
                 self._assignment(run, folder),
                 partial(_keep, run),
-                partial(_note, run, self.plan.prices),
+                partial(note, run, self.plan.prices),
                 partial(_exceed, run),
             )
         except ChildDied as death:
@@ -364,20 +364,6 @@ async def _keep(run: Run, raw: Message) -> bool:
     except StaleExecution:
         return False  # its lease is lost; whoever has it kills the process
     return True
-
-
-async def _note(run: Run, prices: Prices, raw: list[Message]) -> None:
-    await run.note([_happened(one, prices) for one in raw])
-
-
-def _happened(raw: Message, prices: Prices) -> Entry | Chunk:
-    told = {name: raw[name] for name in ("type", "step", "parent")}
-    told["at"] = datetime.fromtimestamp(raw["at"], UTC)
-    if "text" in raw:
-        return Chunk(**told, call=raw["call"], text=raw["text"])
-    used = to_use(raw["used"], prices) if "used" in raw else None
-    channel, data = Channel(raw["channel"]), raw["data"]
-    return Entry(**told, id=str(raw["id"]), channel=channel, data=data, used=used)
 
 
 def _outcome(answer: Message) -> Outcome:

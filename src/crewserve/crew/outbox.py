@@ -50,4 +50,4 @@ def _joined(events: Iterable[Message]) -> Iterable[Message]:
 
 
 def _is_of(event: Message, other: Message) -> bool:
-    return (event["type"], event["call"]) == (other["type"], other.get("call"))
+    return (event["type"], event["call"]) == (other.get("type"), other.get("call"))

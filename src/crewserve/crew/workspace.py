@@ -1,20 +1,18 @@
-"""The folder, the output file and the restored process of one execution."""
+"""The folder and the restored process of one execution."""
 
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from crewserve.crew import environment
+from crewserve.crew.capture import captured
 from crewserve.crew.cells import FILES
+from crewserve.crew.events import Note
 from crewserve.crew.internals import AFTER_RUN, strange_threads
 from crewserve.crew.processes import has_children
-
-OUTPUT = "output.log"
-"""What the flow printed, on either stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,39 +22,21 @@ class Workspace:
     folder: Path
 
     @contextlib.contextmanager
-    def entered(self, variables: dict[str, str]) -> Iterator[None]:
-        """Run in the execution's own folder, with its own environment and output file."""
+    def entered(self, variables: dict[str, str], note: Note) -> Iterator[None]:
+        """Run in the execution's own folder, with its own environment; *note* takes its output."""
         home, before = Path.cwd(), environment.set_for_execution(variables)
         files = self.folder / FILES
         files.mkdir(parents=True, exist_ok=True)
         os.chdir(files)
-        with self._captured():
+        with captured(note):
             yield
         os.chdir(home)
         environment.restore(before)
         self._remove_if_unused(files)  # the host removes the folder itself
 
-    @contextlib.contextmanager
-    def _captured(self) -> Iterator[None]:
-        output = os.open(self.folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        saved = [os.dup(stream) for stream in (1, 2)]
-        for stream in (1, 2):
-            os.dup2(output, stream)
-        os.close(output)
-        yield
-        for text in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                text.flush()
-        for stream, copy in zip((1, 2), saved, strict=True):
-            os.dup2(copy, stream)
-            os.close(copy)
-
     def _remove_if_unused(self, files: Path) -> None:
         """An execution that wrote nothing leaves nothing."""
-        output = self.folder / OUTPUT
         with contextlib.suppress(OSError):
-            if output.stat().st_size == 0:
-                output.unlink()
             files.rmdir()
 
 

@@ -11,6 +11,7 @@ from crewserve.application.catalog import FlowCatalog
 from crewserve.application.events import Events
 from crewserve.application.executions import Executions
 from crewserve.application.health import Readiness
+from crewserve.application.output import Output
 from crewserve.application.queues import Queues
 from crewserve.application.workers import Workers
 from crewserve.domain.ids import FlowName
@@ -27,6 +28,7 @@ class ApiState:
     executions: Executions
     queues: Queues
     events: Events
+    output: Output
     catalog: FlowCatalog
     execute_urls: Mapping[FlowName, str]
     tracebacks: bool
@@ -54,6 +56,7 @@ class ApiState:
             self,
             executions=self.executions.of(principal),
             events=self.events.within(realm),
+            output=self.output.within(realm),
             catalog=self.catalog.within(realm),
             queues=self.queues if is_admin else self.queues.within(realm),
             tracebacks=self.tracebacks and is_admin,

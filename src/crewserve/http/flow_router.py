@@ -28,6 +28,8 @@ from crewserve.http.routes.events import (
     LastEventId,
     events_answer,
 )
+from crewserve.http.routes.logs import DOCUMENTED as LOGS
+from crewserve.http.routes.logs import LogQuery, logs_answer
 from crewserve.http.short_route import short_route
 from crewserve.http.waiting import OPENAPI as PREFER
 from crewserve.http.waiting import WaitQuery, answer_to_start, shown_execution
@@ -38,6 +40,7 @@ from crewserve.protocol.executions import (
     ExecutionStatusResponse,
     status_body,
 )
+from crewserve.protocol.output import LineList
 
 _EXECUTE_PROBLEMS = responses(
     HTTPStatus.BAD_REQUEST,
@@ -227,6 +230,7 @@ def _mapping(body: Any) -> Mapping[str, Any]:
 def _add_reading(router: FlowRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:
     _add_show(router, spec, shown)
     _add_events(router, spec)
+    _add_logs(router, spec)
 
 
 def _add_show(router: APIRouter, spec: FlowSpec, shown: type[ExecutionStatusResponse]) -> None:
@@ -273,4 +277,22 @@ def _add_events(router: APIRouter, spec: FlowSpec) -> None:
         responses=DOCUMENTED,
         summary=f"What happens in a {title_of(spec.name).lower()} execution",
         operation_id=f"get_{spec.name}_execution_events",
+    )
+
+
+def _add_logs(router: APIRouter, spec: FlowSpec) -> None:
+    async def logs(
+        execution_id: UUID, asked: Annotated[LogQuery, Query()], state: StateDep, http: Request
+    ) -> Response:
+        execution = await state.executions.get(ExecutionId(execution_id), flow=spec.name)
+        return await logs_answer(http, state, execution, asked)
+
+    router.add_api_route(
+        "/execution/{execution_id}/logs",
+        logs,
+        methods=["GET"],
+        response_model=LineList,
+        responses=LOGS,
+        summary=f"What a {title_of(spec.name).lower()} execution prints and logs",
+        operation_id=f"get_{spec.name}_execution_logs",
     )

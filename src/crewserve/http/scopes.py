@@ -55,6 +55,7 @@ ROUTES: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", f"{_EXECUTIONS}/{{execution_id}}/steps"): _READ,
     ("GET", f"{_EXECUTIONS}/{{execution_id}}/steps/{{position}}"): _READ,
     ("GET", f"{_EXECUTIONS}/{{execution_id}}/events"): _READ,
+    ("GET", f"{_EXECUTIONS}/{{execution_id}}/logs"): _READ,
     ("GET", f"{_EXECUTIONS}/{{execution_id}}/usage"): _READ,
     ("POST", f"{_EXECUTIONS}/{{execution_id}}/cancel"): Scope.CANCEL,
     ("POST", f"{_EXECUTIONS}/bulk/cancel"): Scope.CANCEL,
@@ -67,6 +68,7 @@ FLOW_ROUTES: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/execute"): Needs.EXECUTE,
     ("GET", "/execution/{execution_id}"): _READ,
     ("GET", "/execution/{execution_id}/events"): _READ,
+    ("GET", "/execution/{execution_id}/logs"): _READ,
 }
 """Below the path of each flow, also of those whose router was written by hand."""
 

@@ -93,7 +93,7 @@ _WAYS: Final = {
     Format.NDJSON: _Way("application/x-ndjson", b"", _line, b"\n"),
 }
 
-_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+STREAMING: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Neither caches nor nginx shall keep back what is sent."""
 
 
@@ -105,7 +105,7 @@ def stream_answer(
     """Send what is followed, as it comes."""
     way = _WAYS[form]
     return StreamingResponse(
-        _sent(followed, way), headers={**_HEADERS, **(headers or {})}, media_type=way.media_type
+        _sent(followed, way), headers={**STREAMING, **(headers or {})}, media_type=way.media_type
     )
 
 

@@ -28,6 +28,8 @@ from crewserve.ports.storing import (
     FlowReports,
     Held,
     LetIn,
+    OutputLog,
+    OutputReader,
     WorkerRegistry,
 )
 
@@ -56,6 +58,8 @@ __all__ = [
     "LetIn",
     "NewId",
     "Outcome",
+    "OutputLog",
+    "OutputReader",
     "Run",
     "Stopped",
     "Work",

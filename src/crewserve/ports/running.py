@@ -14,6 +14,7 @@ from crewserve.domain.execution import (
 from crewserve.domain.failure import Failure
 from crewserve.domain.flow import FlowDescription, FlowSpec
 from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.output import Line
 from crewserve.domain.step import Step
 from crewserve.ports.storing import Held
 
@@ -44,7 +45,7 @@ class Run:
     """Those that ended in earlier attempts, in order: they do not run again."""
     record: Callable[[Step], Awaitable[None]]
     """Returns when a step that ended is durable. Raises StaleExecution when it never will be."""
-    note: Callable[[Sequence[Entry | Chunk]], Awaitable[None]]
+    note: Callable[[Sequence[Entry | Chunk | Line]], Awaitable[None]]
     """Takes what happened, in order. Returns when there is room for more."""
     exceed: Callable[[Failure], None]
     """Says why it does not keep within its budget; it has begun to stop."""

@@ -16,6 +16,7 @@ from crewserve.domain.flow import FlowDescription
 from crewserve.domain.flow_control import NO_CONTROL, FlowControl, QueueState
 from crewserve.domain.idempotency import IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
+from crewserve.domain.output import ALL_LINES, Line, WantedLines
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.realm import Realm
 from crewserve.domain.step import Attempt, Step
@@ -271,6 +272,31 @@ class EventLog(EventReader, Protocol):
         What they used is added up in the same transaction, and to the execution's record.
 
         With *again*, those whose id is in the log are left out: the answer to a write was lost.
+
+        Raises: StaleExecution, when that attempt does not run.
+        """
+        ...
+
+
+class OutputReader(Protocol):
+    """What each execution printed and logged."""
+
+    def output_within(self, realm: Realm) -> "OutputReader":
+        """As `ExecutionReader.within`."""
+        ...
+
+    async def lines(
+        self, execution_id: ExecutionId, *, after: int, limit: int, wanted: WantedLines = ALL_LINES
+    ) -> Sequence[Line]:
+        """The first of *wanted* after that number, in order; none for an unknown id."""
+        ...
+
+
+class OutputLog(OutputReader, Protocol):
+    """The writing side too."""
+
+    def append_lines(self, held: Held, lines: Sequence[Line]) -> Future[None]:
+        """Keep them under the numbers that they have, unless those are there already.
 
         Raises: StaleExecution, when that attempt does not run.
         """

@@ -32,6 +32,7 @@ from crewserve.domain.execution import (
 from crewserve.domain.flow_control import NO_CONTROL, FlowControl, Standing, WhenFull
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
 from crewserve.domain.ids import ExecutionId, FlowName, KeyId, QueueName, WorkerName
+from crewserve.domain.output import Line
 from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
@@ -41,6 +42,7 @@ from crewserve.ports import FlowReport, Held, LetIn
 from crewserve.storage.memory_api_keys import MemoryApiKeys
 from crewserve.storage.memory_events import MemoryEvents
 from crewserve.storage.memory_lanes import MemoryLanes
+from crewserve.storage.memory_output import MemoryOutput
 from crewserve.storage.memory_reading import MemoryReading
 from crewserve.storage.memory_usage import MemoryUsage
 from crewserve.storage.memory_workers import MemoryWorkers
@@ -49,7 +51,9 @@ from crewserve.storage.types import encode_json
 T = TypeVar("T")
 
 
-class MemoryStore(MemoryReading, MemoryUsage, MemoryEvents, MemoryWorkers, MemoryApiKeys):
+class MemoryStore(
+    MemoryReading, MemoryUsage, MemoryEvents, MemoryOutput, MemoryWorkers, MemoryApiKeys
+):
     """All storage ports in one process; nothing outlives it."""
 
     def __init__(self) -> None:
@@ -58,6 +62,7 @@ class MemoryStore(MemoryReading, MemoryUsage, MemoryEvents, MemoryWorkers, Memor
         self._attempts: dict[Held, Attempt] = {}
         self._entries: dict[ExecutionId, list[Entry]] = {}
         self._usage: dict[ExecutionId, dict[Spender, Usage]] = {}
+        self._lines: dict[ExecutionId, dict[int, Line]] = {}
         self._keys: dict[tuple[str, str], KeyedStart] = {}
         self._dispatches: dict[ExecutionId, tuple[int, datetime]] = {}
         self._reports: dict[FlowName, FlowReport] = {}
@@ -230,10 +235,8 @@ class MemoryStore(MemoryReading, MemoryUsage, MemoryEvents, MemoryWorkers, Memor
             del self._rows[execution_id]
             self._lanes.forget(execution_id)
             self._let_in += self._lanes.admit(row)
-            self._steps.pop(execution_id, None)
-            self._entries.pop(execution_id, None)
-            self._usage.pop(execution_id, None)
-            self._dispatches.pop(execution_id, None)
+            for kept in (self._steps, self._entries, self._usage, self._lines, self._dispatches):
+                kept.pop(execution_id, None)
             for held in [held for held in self._attempts if held.id == execution_id]:
                 del self._attempts[held]
 

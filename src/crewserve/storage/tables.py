@@ -215,6 +215,21 @@ usage: Final = Table(
     sqlite_with_rowid=False,
 )
 
+logs: Final = Table(
+    "logs",
+    metadata,
+    Column("execution", Uuid, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("stream", String(8), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("step", Text),
+    Column("level", String(8)),
+    Column("logger", Text),
+    sqlite_with_rowid=False,
+)
+
 idempotency_keys: Final = Table(
     "idempotency_keys",
     metadata,

@@ -11,6 +11,7 @@ from crewserve.domain.event_log import Channel, Entry
 from crewserve.domain.execution import Cancel, Execution
 from crewserve.domain.flow_control import Turn
 from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
+from crewserve.domain.output import Line, Stream
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
 from crewserve.domain.step import Step
@@ -70,6 +71,12 @@ def an_entry(type_: str = "flow_started", **changes: Any) -> Entry:
     """Something that happened in a flow; *changes* replace single fields."""
     fields: dict[str, Any] = {"type": type_, "channel": Channel.FLOW, "at": NOW}
     return Entry(**{**fields, **changes})
+
+
+def a_line(sequence: int = 1, **changes: Any) -> Line:
+    """Something that was printed; *changes* replace single fields."""
+    fields: dict[str, Any] = {"stream": Stream.STDOUT, "text": f"line {sequence}", "at": NOW}
+    return Line(**{**fields, "sequence": sequence, "attempt": 1, **changes})
 
 
 def a_cancel(grace: float = 5.0) -> Cancel:

@@ -36,6 +36,7 @@ from crewserve.testing.event_logs import EventLogContract
 from crewserve.testing.idempotency import IdempotencyContract
 from crewserve.testing.labels import LabelsContract
 from crewserve.testing.lines import LinesContract
+from crewserve.testing.output import OutputContract
 from crewserve.testing.reading import ReadingContract
 from crewserve.testing.realms import RealmsContract
 from crewserve.testing.refusals import RefusalContract
@@ -381,5 +382,6 @@ class StoreContract(
     LinesContract,
     LabelsContract,
     UsageContract,
+    OutputContract,
 ):
     """All of it."""

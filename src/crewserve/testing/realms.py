@@ -12,7 +12,7 @@ from crewserve.domain.ids import FlowName, QueueName, Tenant
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.realm import DEFAULT_TENANT, Realm
 from crewserve.domain.status import Status
-from crewserve.testing.builders import NOW, a_step, an_execution
+from crewserve.testing.builders import NOW, a_line, a_step, an_execution
 from crewserve.testing.stores import OTHER, POEM, Store, add_running, claim, done, held_by
 from crewserve.testing.usage import a_use
 
@@ -29,6 +29,7 @@ async def add_one_of_acme(store: Store) -> Execution:
     running = await add_running(store, tenant=ACME)
     await done(store.record(held_by(running), a_step()))
     await done(store.append(held_by(running), [a_use()]))
+    await done(store.append_lines(held_by(running), [a_line()]))
     return running
 
 
@@ -51,6 +52,8 @@ class RealmsContract:
         assert len(await reader.attempts(found.id)) == 1
         assert len(await reader.usage(found.id)) == 1
         assert len(await log.events(found.id, after=0, limit=9)) == 3
+        output = store.output_within(realm)
+        assert len(await output.lines(found.id, after=0, limit=9)) == 1
 
     @pytest.mark.parametrize("realm", [ELSEWHERE, OTHER_FLOW])
     async def test_what_is_outside_does_not_exist(self, store: Store, realm: Realm) -> None:
@@ -65,6 +68,7 @@ class RealmsContract:
         assert not await reader.attempts(found.id)
         assert not await reader.usage(found.id)
         assert not await log.events(found.id, after=0, limit=9)
+        assert not await store.output_within(realm).lines(found.id, after=0, limit=9)
         assert not await reader.page(ExecutionQuery())
         assert not await reader.queues()
         assert not await reader.bars(ExecutionFilter(), timedelta(hours=1))

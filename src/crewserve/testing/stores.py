@@ -15,6 +15,7 @@ from crewserve.ports import (
     ExecutionStore,
     FlowReports,
     Held,
+    OutputLog,
     WorkerRegistry,
 )
 from crewserve.testing.builders import NOW, an_execution
@@ -30,7 +31,14 @@ LATER = NOW + LEASE + timedelta(seconds=1)
 
 
 class Store(
-    ExecutionStore, ExecutionReader, EventLog, FlowReports, WorkerRegistry, ApiKeyStore, Protocol
+    ExecutionStore,
+    ExecutionReader,
+    EventLog,
+    OutputLog,
+    FlowReports,
+    WorkerRegistry,
+    ApiKeyStore,
+    Protocol,
 ):
     """All sides of one database."""
 

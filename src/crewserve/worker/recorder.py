@@ -13,8 +13,10 @@ from crewserve.application.live import Item, Live, OpenText, text_key
 from crewserve.application.refused import plain_entry
 from crewserve.domain.errors import StaleExecution, StorageUnavailable, ValueRefused
 from crewserve.domain.event_log import Chunk, Entry
+from crewserve.domain.output import Line
 from crewserve.domain.redaction import redact
-from crewserve.ports import EventLog, Held
+from crewserve.ports import EventLog, Held, OutputLog
+from crewserve.worker.output import OutputRecorder
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class Recorder:
     log: EventLog
     live: Live
     with_content: bool
+    output_log: OutputLog
+    _output: OutputRecorder = field(init=False)
     _texts: dict[str, OpenText] = field(default_factory=dict)
     _pending: list[Item] = field(default_factory=list)
     _in_flight: deque[_Batch] = field(default_factory=deque)
@@ -59,18 +63,21 @@ class Recorder:
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
+        self._output = OutputRecorder(self.held, self.output_log, self.live)
         self._open.enter_context(self.live.writing(self.held.id, self._texts))
         self._room.set()
 
-    async def note(self, happened: Sequence[Entry | Chunk]) -> None:
+    async def note(self, happened: Sequence[Entry | Chunk | Line]) -> None:
         """Take it; returns when there is room for more."""
         for one in happened:
             if isinstance(one, Chunk):
                 self._grow(one)
+            elif isinstance(one, Line):
+                self._output.add(one)
             else:
                 self._close_texts(one)
                 self._pending.append(one)
-        if self._timer is None and self._pending:
+        if self._timer is None and (self._pending or self._output.has_news):
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(GATHER_SECONDS, self._flush_in_time)
         if len(self._pending) + len(self._failed) > FULL:
@@ -80,10 +87,11 @@ class Recorder:
     @property
     def is_settled(self) -> bool:
         """Whether nothing waits for the database to come back."""
-        return not self._failed
+        return not self._failed and self._output.is_settled
 
     def flush(self) -> None:
-        """Ask the log to write what was noted."""
+        """Ask the logs to write what was noted."""
+        self._output.flush()
         if not self._pending or self._failed or self._is_lost:
             return
         items, self._pending = self._pending, []
@@ -99,6 +107,7 @@ class Recorder:
     def drop(self) -> None:
         """The attempt is somebody else's."""
         self._is_lost = True
+        self._output.drop()
         self._pending.clear()
         self._failed.clear()
         self._room.set()

@@ -15,7 +15,7 @@ from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
 from crewserve.http.filters import ExecutionFilterQuery, some_of
 from crewserve.http.problems import responses
-from crewserve.http.routes import events, lifecycle, statistics, steps, usage
+from crewserve.http.routes import events, lifecycle, logs, statistics, steps, usage
 from crewserve.http.waiting import WaitQuery, shown_execution
 from crewserve.protocol.executions import (
     OPTIONAL_FIELDS,
@@ -29,6 +29,7 @@ router = APIRouter()
 router.include_router(lifecycle.router)
 router.include_router(steps.router)
 router.include_router(events.router)
+router.include_router(logs.router)
 router.include_router(statistics.router)
 router.include_router(usage.of_execution)
 
