@@ -36,6 +36,19 @@ def test_the_password_is_in_no_text_of_the_settings() -> None:
     assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
+@pytest.mark.parametrize(("text", "age"), [("90d", 90 * 86400), ("12h", 43200), ("45s", 45)])
+def test_an_age_has_its_unit(monkeypatch: pytest.MonkeyPatch, text: str, age: int) -> None:
+    monkeypatch.setenv("CREWSERVE_RETENTION_AGE", text)
+    assert Settings().retention_age == timedelta(seconds=age)
+
+
+@pytest.mark.parametrize("text", ["90", "0d", "-1d", "1w", "1 d", "P1D", "1d2h"])
+def test_what_is_no_age_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("CREWSERVE_RETENTION_AGE", text)
+    with pytest.raises(ValidationError, match="CREWSERVE_RETENTION_AGE"):
+        Settings()
+
+
 def test_an_empty_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREWSERVE_DATABASE_URL", "")
     assert Settings().database_url is None

@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt, Le
 from dotenv import dotenv_values
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -27,6 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from crewserve.domain.ages import read_age
 from crewserve.domain.pricing import Price, Prices
 from crewserve.domain.rate_limit import parse as parse_limit
 
@@ -62,6 +64,9 @@ def read_prices(text: str) -> Any:
     except (OSError, ValueError) as error:
         message = "it can be read neither as JSON nor as the path of such a file: {why}"
         raise PydanticCustomError("prices", message, {"why": str(error)}) from error
+
+
+Age = Annotated[timedelta, BeforeValidator(read_age), Gt(timedelta())]
 
 
 class Settings(BaseSettings):
@@ -156,6 +161,17 @@ class Settings(BaseSettings):
     """Whether the event log keeps what people, models and tools say: prompts, answers, arguments,
     outputs. Without it, it keeps that and when they said something. Results, inputs and states of
     steps are kept in any case: they are what an execution is."""
+
+    retention_age: Age | None = Field(None, alias="CREWSERVE_RETENTION_AGE")
+    """How long executions are kept after their end, with all that belongs to them: 90d, 12h or 30m.
+    Without it, for ever."""
+
+    retention_count: Annotated[int, Ge(1)] | None = Field(None, alias="CREWSERVE_RETENTION_COUNT")
+    """How many executions that have ended are kept, the newest. Without it, all of them."""
+
+    retention_archive: Path | None = Field(None, alias="CREWSERVE_RETENTION_ARCHIVE")
+    """Folder in which executions are written down before they are forgotten: one file of JSON lines
+    for each day. Without it, they are not."""
 
     log_format: Literal["console", "json"] = Field("console", alias="CREWSERVE_LOG_FORMAT")
     """How lines of the log look: console for people, json for collectors of logs."""

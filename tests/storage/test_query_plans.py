@@ -24,6 +24,7 @@ from crewserve.storage.lines import place
 from crewserve.storage.output import lines_statement
 from crewserve.storage.positions import before
 from crewserve.storage.realms import belongs_to_realm
+from crewserve.storage.retention import boundary_statement, ended_statement
 from crewserve.storage.sql_reader import OWNERS, step_page_statement
 from crewserve.testing.builders import NOW, a_new_id, an_execution
 
@@ -210,6 +211,13 @@ def test_a_page_of_events_reads_their_key_in_order(engine: Engine, wanted: Wante
 def test_a_page_of_lines_reads_their_key_in_order(engine: Engine, wanted: WantedLines) -> None:
     found = plan(engine, lines_statement(a_new_id(), 7, 100, wanted))
     assert "USING PRIMARY KEY (execution=? AND sequence>?)" in found or "pk_logs" in found
+    assert not sorts(found)
+
+
+@pytest.mark.parametrize("statement", [ended_statement(NOW, 100), boundary_statement(1000)])
+def test_what_has_expired_is_found_in_the_order_of_the_key(engine: Engine, statement: Any) -> None:
+    found = plan(engine, statement)
+    assert "sqlite_autoindex_executions_1" in found or "pk_executions" in found
     assert not sorts(found)
 
 

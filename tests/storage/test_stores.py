@@ -12,6 +12,7 @@ from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
 from crewserve.storage.memory import MemoryStore
 from crewserve.storage.output import SqlOutput
+from crewserve.storage.retention import SqlRetention
 from crewserve.storage.sql_reader import SqliteReader, SqlReader
 from crewserve.storage.sql_store import SqlStore
 from crewserve.storage.workers import SqlWorkers
@@ -27,26 +28,42 @@ class TestMemoryStore(StoreContract):
 
 
 class AllOnSqlite(
-    SqlStore, SqliteReader, SqlEventLog, SqlOutput, SqlFlowReports, SqlWorkers, SqlApiKeys
+    SqlStore,
+    SqliteReader,
+    SqlEventLog,
+    SqlOutput,
+    SqlRetention,
+    SqlFlowReports,
+    SqlWorkers,
+    SqlApiKeys,
 ):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqliteReader.__init__(self, database.reading)
         SqlStore.__init__(self, writer, database.writing.dialect)
         SqlEventLog.__init__(self, writer, self, database.writing.dialect)
         SqlOutput.__init__(self, writer, self, database.writing.dialect)
+        SqlRetention.__init__(self, writer, self, database.reading)
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
         SqlWorkers.__init__(self, writer, self, database.writing.dialect)
         SqlApiKeys.__init__(self, writer, self, database.writing.dialect)
 
 
 class AllOnPostgres(
-    SqlStore, SqlReader, SqlEventLog, SqlOutput, SqlFlowReports, SqlWorkers, SqlApiKeys
+    SqlStore,
+    SqlReader,
+    SqlEventLog,
+    SqlOutput,
+    SqlRetention,
+    SqlFlowReports,
+    SqlWorkers,
+    SqlApiKeys,
 ):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqlReader.__init__(self, database.reading)
         SqlStore.__init__(self, writer, database.writing.dialect)
         SqlEventLog.__init__(self, writer, self, database.writing.dialect)
         SqlOutput.__init__(self, writer, self, database.writing.dialect)
+        SqlRetention.__init__(self, writer, self, database.reading)
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
         SqlWorkers.__init__(self, writer, self, database.writing.dialect)
         SqlApiKeys.__init__(self, writer, self, database.writing.dialect)

@@ -26,12 +26,14 @@ from crewserve.ports import (
     OutputLog,
     WorkerRegistry,
 )
+from crewserve.ports.retention import RetentionStore
 from crewserve.settings import Settings
 from crewserve.storage.api_keys import SqlApiKeys
 from crewserve.storage.database import Database, open_database
 from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
 from crewserve.storage.output import SqlOutput
+from crewserve.storage.retention import SqlRetention
 from crewserve.storage.sql_reader import SqlReader
 from crewserve.storage.workers import SqlWorkers
 from crewserve.storage.writer import Writer
@@ -89,6 +91,7 @@ class WritingGround(Ground):
     api_keys: ApiKeyStore
     events: EventLog
     output: OutputLog
+    retention: RetentionStore
     timer: Timer
 
 
@@ -140,6 +143,7 @@ def open_writer(ground: Ground) -> WritingGround:
         api_keys=SqlApiKeys(writer, ground.reader, dialect),
         events=SqlEventLog(writer, ground.reader, dialect),
         output=SqlOutput(writer, ground.reader, dialect),
+        retention=SqlRetention(writer, ground.reader, ground.database.reading),
         timer=timer,
     )
 

@@ -19,7 +19,8 @@ def confinement_of(ground: Ground, paths: Sequence[str]) -> Confinement:
     users = settings.flow_user_range if os.geteuid() == 0 else range(0)
     private: list[str] = []
     if settings.sandbox and not _holds_code(data, paths):
-        private = [str(data), *(str(file) for file in [secret_file()] if file)]
+        others = [secret_file(), settings.retention_archive]
+        private = [str(data), *(str(path.resolve()) for path in others if path)]
     _warn(has_users=bool(users), has_walls=bool(private) and landlock_version() > 0)
     if users:
         _close_to_others(data)

@@ -14,6 +14,7 @@ from crewserve.application.flow_reports import FlowReporting
 from crewserve.bootstrap.duties import begin, keep
 from crewserve.bootstrap.ground import Ground, WritingGround, now
 from crewserve.bootstrap.presence import be_seen, call_roll
+from crewserve.bootstrap.retention import open_retention
 from crewserve.bootstrap.sandbox import confinement_of
 from crewserve.crew.embedded_model import MODEL as EMBEDDED
 from crewserve.crew.embedded_model import EmbeddedModel
@@ -160,6 +161,7 @@ async def open_reaper(ground: WritingGround, announce: Announce) -> None:
     await reaper.reap()
     keep(ground.stack, "reaper", reaper.keep())
     call_roll(ground)
+    open_retention(ground)
 
 
 def open_leases(

@@ -44,6 +44,7 @@ from crewserve.storage.memory_events import MemoryEvents
 from crewserve.storage.memory_lanes import MemoryLanes
 from crewserve.storage.memory_output import MemoryOutput
 from crewserve.storage.memory_reading import MemoryReading
+from crewserve.storage.memory_retention import MemoryRetention
 from crewserve.storage.memory_usage import MemoryUsage
 from crewserve.storage.memory_workers import MemoryWorkers
 from crewserve.storage.types import encode_json
@@ -52,7 +53,13 @@ T = TypeVar("T")
 
 
 class MemoryStore(
-    MemoryReading, MemoryUsage, MemoryEvents, MemoryOutput, MemoryWorkers, MemoryApiKeys
+    MemoryReading,
+    MemoryUsage,
+    MemoryEvents,
+    MemoryOutput,
+    MemoryRetention,
+    MemoryWorkers,
+    MemoryApiKeys,
 ):
     """All storage ports in one process; nothing outlives it."""
 
@@ -232,13 +239,8 @@ class MemoryStore(
             unclaimed = row.status is Status.PENDING and row.driver is Driver.WORKER
             if not row.status.is_terminal and not unclaimed:
                 raise ExecutionActive(execution_id, row.status)
-            del self._rows[execution_id]
-            self._lanes.forget(execution_id)
+            self._remove(execution_id)
             self._let_in += self._lanes.admit(row)
-            for kept in (self._steps, self._entries, self._usage, self._lines, self._dispatches):
-                kept.pop(execution_id, None)
-            for held in [held for held in self._attempts if held.id == execution_id]:
-                del self._attempts[held]
 
         return self._transaction(run)
 
@@ -282,6 +284,14 @@ class MemoryStore(
         row = self._rows.get(held.id)
         if row is None or (row.fence, row.status) != (held.fence, Status.RUNNING):
             raise StaleExecution(held.id)
+
+    def _remove(self, execution_id: ExecutionId) -> None:
+        del self._rows[execution_id]
+        self._lanes.forget(execution_id)
+        for kept in (self._steps, self._entries, self._usage, self._lines, self._dispatches):
+            kept.pop(execution_id, None)
+        for held in [held for held in self._attempts if held.id == execution_id]:
+            del self._attempts[held]
 
     def _put(self, rows: Iterable[Execution]) -> list[Execution]:
         written = list(rows)

@@ -155,12 +155,12 @@ def _in_realm(realm: Realm, flow: FlowName | None) -> Iterator[Condition]:
 def _of_time(found: ExecutionFilter, ids: Ids) -> Iterator[Condition]:
     """A little more than the window, as ids have it."""
     if found.created_from is not None:
-        yield ids >= _first_id(found.created_from - ID_SLACK)
+        yield ids >= first_id(found.created_from - ID_SLACK)
     if found.created_before is not None:
-        yield ids < _first_id(found.created_before + ID_SLACK)
+        yield ids < first_id(found.created_before + ID_SLACK)
 
 
-def _first_id(moment: datetime) -> UUID:
+def first_id(moment: datetime) -> UUID:
     """No UUIDv7 (RFC 9562) of that time or later sorts before it."""
     milliseconds = int(moment.timestamp() * 1000)
     return UUID(int=max(0, milliseconds) << 80)

@@ -59,6 +59,7 @@ def _turn_to_wal(connection: SqliteConnection) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()  # only of an empty file
         connection.execute("PRAGMA journal_mode=WAL").close()
     finally:
         os.close(folder)

@@ -40,6 +40,7 @@ from crewserve.testing.output import OutputContract
 from crewserve.testing.reading import ReadingContract
 from crewserve.testing.realms import RealmsContract
 from crewserve.testing.refusals import RefusalContract
+from crewserve.testing.retention import RetentionContract
 from crewserve.testing.stores import (
     ANN,
     BOB,
@@ -383,5 +384,6 @@ class StoreContract(
     LabelsContract,
     UsageContract,
     OutputContract,
+    RetentionContract,
 ):
     """All of it."""

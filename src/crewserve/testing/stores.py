@@ -18,6 +18,7 @@ from crewserve.ports import (
     OutputLog,
     WorkerRegistry,
 )
+from crewserve.ports.retention import RetentionStore
 from crewserve.testing.builders import NOW, an_execution
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Store(
     ExecutionReader,
     EventLog,
     OutputLog,
+    RetentionStore,
     FlowReports,
     WorkerRegistry,
     ApiKeyStore,
