@@ -192,7 +192,7 @@ async def test_whoever_follows_and_then_leads_does_itself_what_was_not_answered(
         adding = follower.store.add(answered)
         await asyncio.wait_for(mute.asked.wait(), 10)
     waiting = follower.store.add(unanswered)
-    follower.lead(Writes(store, store, store))
+    follower.lead(Writes(store, store, store, store))
     await asyncio.gather(done(adding), done(waiting))
     later = an_execution()
     await done(follower.store.add(later))
@@ -260,7 +260,7 @@ async def test_inputs_are_checked_where_the_flows_are_loaded(
 async def test_whoever_has_begun_to_lead_and_loads_its_flows_is_not_ready(
     store: MemoryStore, follower: Following
 ) -> None:
-    follower.lead(Writes(store, store, store))
+    follower.lead(Writes(store, store, store, store))
     with pytest.raises(NotReady):
         await follower.work.checks.validate(POEM, {})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crewserve.storage.api_keys import SqlApiKeys
+from crewserve.storage.audit import SqlAudit
 from crewserve.storage.database import Database, open_database
 from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
@@ -36,6 +37,7 @@ class AllOnSqlite(
     SqlFlowReports,
     SqlWorkers,
     SqlApiKeys,
+    SqlAudit,
 ):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqliteReader.__init__(self, database.reading)
@@ -46,6 +48,7 @@ class AllOnSqlite(
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
         SqlWorkers.__init__(self, writer, self, database.writing.dialect)
         SqlApiKeys.__init__(self, writer, self, database.writing.dialect)
+        SqlAudit.__init__(self, writer, self, database.writing.dialect)
 
 
 class AllOnPostgres(
@@ -57,6 +60,7 @@ class AllOnPostgres(
     SqlFlowReports,
     SqlWorkers,
     SqlApiKeys,
+    SqlAudit,
 ):
     def __init__(self, writer: Writer, database: Database) -> None:
         SqlReader.__init__(self, database.reading)
@@ -67,6 +71,7 @@ class AllOnPostgres(
         SqlFlowReports.__init__(self, writer, self, database.writing.dialect)
         SqlWorkers.__init__(self, writer, self, database.writing.dialect)
         SqlApiKeys.__init__(self, writer, self, database.writing.dialect)
+        SqlAudit.__init__(self, writer, self, database.writing.dialect)
 
 
 @contextmanager

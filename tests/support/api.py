@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 
 from crewserve.application.api_keys import ApiKeys
+from crewserve.application.auditing import Auditing
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.events import Events
 from crewserve.application.executions import Executions
@@ -35,7 +36,7 @@ from crewserve.http.flow_router import FlowRouter, flow_router
 from crewserve.http.gate import Access, Auth, JudgeToken
 from crewserve.observability.metrics import Metrics
 from crewserve.storage.memory import MemoryStore
-from crewserve.testing.builders import SECRET, a_new_id, an_api_key
+from crewserve.testing.builders import SECRET, a_new_audit_id, a_new_id, an_api_key
 from crewserve.testing.fakes import FakeFiles, FakeHost, FrozenClock
 
 
@@ -71,7 +72,34 @@ class Bench:
     ring: KeyRing = field(init=False)
 
     def attach(self, *, tracebacks: bool = True) -> None:
-        executions = Executions(
+        queues = Queues(store=self.store, reader=self.store, catalog=self.catalog, clock=self.clock)
+        workers = Workers(registry=self.store, announce_drain=self.drains.append, clock=self.clock)
+        events = Events(log=self.store, reader=self.store, live=self.live)
+        self.ring = KeyRing(store=self.store, secret=SECRET, clock=self.clock)
+        audit = Auditing(log=self.store, new_id=a_new_audit_id, clock=self.clock)
+        output = Output(log=self.store, reader=self.store, live=self.live)
+        urls, health = self.app.execute_urls, Readiness({"flows": self.host.check_ready})
+        attach(
+            self.app,
+            ApiState(
+                executions=self._executions(),
+                queues=queues,
+                events=events,
+                output=output,
+                catalog=self.catalog,
+                execute_urls=urls,
+                tracebacks=tracebacks,
+                workers=workers,
+                readiness=health,
+                access=Access(self.auth, self.ring, self.judge_token, self.limiting),
+                api_keys=self._api_keys(audit),
+                metrics=self.measure or self.measured,
+                audit=audit,
+            ),
+        )
+
+    def _executions(self) -> Executions:
+        return Executions(
             store=self.store,
             reader=self.store,
             catalog=self.catalog,
@@ -83,32 +111,10 @@ class Bench:
             new_id=a_new_id,
             clock=self.clock,
         )
-        queues = Queues(store=self.store, reader=self.store, catalog=self.catalog, clock=self.clock)
-        workers = Workers(registry=self.store, announce_drain=self.drains.append, clock=self.clock)
-        events = Events(log=self.store, reader=self.store, live=self.live)
-        self.ring = KeyRing(store=self.store, secret=SECRET, clock=self.clock)
-        api_keys = ApiKeys(
-            store=self.store, secret=SECRET, forget=self.ring.forget, clock=self.clock
-        )
-        output = Output(log=self.store, reader=self.store, live=self.live)
-        urls, health = self.app.execute_urls, Readiness({"flows": self.host.check_ready})
-        attach(
-            self.app,
-            ApiState(
-                executions=executions,
-                queues=queues,
-                events=events,
-                output=output,
-                catalog=self.catalog,
-                execute_urls=urls,
-                tracebacks=tracebacks,
-                workers=workers,
-                readiness=health,
-                access=Access(self.auth, self.ring, self.judge_token, self.limiting),
-                api_keys=api_keys,
-                metrics=self.measure or self.measured,
-            ),
-        )
+
+    def _api_keys(self, audit: Auditing) -> ApiKeys:
+        forget, clock = self.ring.forget, self.clock
+        return ApiKeys(store=self.store, secret=SECRET, forget=forget, clock=clock, audit=audit)
 
     def key(self, *scopes: str, **changes: Any) -> dict[str, str]:
         """Headers with a new key."""

@@ -55,7 +55,7 @@ async def leading(path: Path, store: Any) -> AsyncIterator[Leader]:
 
     *store* has all sides of a database.
     """
-    server = Server(path, Writes(store, store, store), FlowCatalog({POEM.name: POEM}).find)
+    server = Server(path, Writes(store, store, store, store), FlowCatalog({POEM.name: POEM}).find)
     leader = Leader(server)
     server.work = leader.work()
     serving = asyncio.create_task(server.keep())

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from crewserve.application.auditing import Auditing
 from crewserve.domain.access_errors import ApiKeyEnded
 from crewserve.domain.api_key import LIFETIME, ApiKey, digest_of, id_of, new_token
+from crewserve.domain.audit import Action
 from crewserve.domain.ids import FlowName, KeyId, Tenant
-from crewserve.domain.principal import Scope
+from crewserve.domain.principal import Principal, Scope
 from crewserve.domain.realm import DEFAULT_TENANT
 from crewserve.ports import ApiKeyStore, Clock
 
@@ -45,6 +47,11 @@ class ApiKeys:
     forget: Callable[[KeyId], object] = lambda _: None
     """Called with what has changed."""
     clock: Clock
+    audit: Auditing
+
+    def of(self, principal: Principal) -> "ApiKeys":
+        """The same for somebody else."""
+        return replace(self, audit=self.audit.of(principal))
 
     async def create(self, grant: Grant) -> NewKey:
         """Raises: StorageUnavailable."""
@@ -60,6 +67,8 @@ class ApiKeys:
             expires_at=None if grant.lifetime is None else now + grant.lifetime,
         )
         await asyncio.wrap_future(self.store.add_api_key(key))
+        told = {"name": key.name, "tenant": key.tenant, "scopes": sorted(key.scopes)}
+        await self.audit.note(Action.KEY_CREATED, key.id, **told)
         return NewKey(key, token)
 
     async def page(self, *, limit: int, after: KeyId | None = None) -> Sequence[ApiKey]:
@@ -71,6 +80,7 @@ class ApiKeys:
         ended = self.store.end_api_key(key_id, at=self.clock() + after)
         key = await asyncio.wrap_future(ended)
         self.forget(key_id)
+        await self.audit.note(Action.KEY_REVOKED, key_id, after_seconds=after.total_seconds())
         return key
 
     async def rotate(self, key_id: KeyId, *, overlap: timedelta = timedelta()) -> NewKey:

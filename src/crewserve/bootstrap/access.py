@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from crewserve.application.api_keys import ApiKeys, NewKey
+from crewserve.application.auditing import Auditing
 from crewserve.application.key_ring import KeyRing
 from crewserve.application.rate_limiting import RateLimiting
 from crewserve.bootstrap.duties import keep
-from crewserve.bootstrap.ground import Ground, database_url, folder, now
+from crewserve.bootstrap.ground import Ground, database_url, folder, new_audit_id, now
 from crewserve.domain.rate_limit import parse as parse_limit
 from crewserve.http.gate import Access, Auth, JudgeToken
-from crewserve.ports import ApiKeyStore
+from crewserve.ports import ApiKeyStore, AuditLog
 from crewserve.settings import Settings
 from crewserve.storage.api_keys import SqlApiKeys
+from crewserve.storage.audit import SqlAudit
 from crewserve.storage.database import open_database
 from crewserve.storage.secret_file import read_secret
 from crewserve.storage.writer import Writer
@@ -26,7 +28,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 log = logging.getLogger(__name__)
 
 
-def open_access(ground: Ground, store: ApiKeyStore) -> tuple[Access, ApiKeys]:
+def open_access(ground: Ground, store: ApiKeyStore, audit: Auditing) -> tuple[Access, ApiKeys]:
     """For a process that answers requests."""
     secret = secret_of(ground.settings)
     ring = KeyRing(store=store, secret=secret, clock=now)
@@ -36,7 +38,7 @@ def open_access(ground: Ground, store: ApiKeyStore) -> tuple[Access, ApiKeys]:
     limiting = RateLimiting(limits) if limits else None
     access = Access(Auth(ground.settings.auth), ring, _judge(ground), limiting)
     _tell(access.auth)
-    return access, ApiKeys(store=store, secret=secret, forget=ring.forget, clock=now)
+    return access, ApiKeys(store=store, secret=secret, forget=ring.forget, clock=now, audit=audit)
 
 
 def _judge(ground: Ground) -> JudgeToken | None:
@@ -75,11 +77,17 @@ def with_api_keys(settings: Settings, use: Callable[[ApiKeys], Awaitable[T]]) ->
     writer.start()
     try:
         store = SqlApiKeys(writer, reader, database.writing.dialect)
-        return asyncio.run(_used(use, ApiKeys(store=store, secret=secret_of(settings), clock=now)))
+        audit = auditing(SqlAudit(writer, reader, database.writing.dialect))
+        keys = ApiKeys(store=store, secret=secret_of(settings), clock=now, audit=audit)
+        return asyncio.run(_used(use, keys))
     finally:
         writer.close()
         reader.close()
         database.close()
+
+
+def auditing(log: AuditLog) -> Auditing:
+    return Auditing(log=log, new_id=new_audit_id, clock=now)
 
 
 async def _used(use: Callable[[ApiKeys], Awaitable[T]], keys: ApiKeys) -> T:

@@ -16,7 +16,7 @@ from crewserve.application.output import Output
 from crewserve.application.queues import Queues
 from crewserve.application.screening import Screening
 from crewserve.application.workers import Workers
-from crewserve.bootstrap.access import LOOPBACK, open_access
+from crewserve.bootstrap.access import LOOPBACK, auditing, open_access
 from crewserve.bootstrap.duties import before_signals, keep
 from crewserve.bootstrap.ground import (
     Ground,
@@ -103,7 +103,9 @@ async def _open(
     writing = open_writer(ground)
     work, check_broker = await _hand_to_workers(writing, ground.broker_url)
     checks = {"store": ground.reader.check, "broker": check_broker}
-    return Site(ground, writing.store, writing.workers, writing.api_keys, work, checks)
+    return Site(
+        ground, writing.store, writing.workers, writing.api_keys, writing.audit, work, checks
+    )
 
 
 async def _hand_to_workers(ground: WritingGround, url: str) -> tuple[Work, Check]:
@@ -128,7 +130,8 @@ async def _hand_to_workers(ground: WritingGround, url: str) -> tuple[Work, Check
 
 def _state(site: Site, catalog: FlowCatalog, urls: Mapping[FlowName, str]) -> ApiState:
     reader, work = site.ground.reader, site.work
-    access, api_keys = open_access(site.ground, site.api_keys)
+    audit = auditing(site.audit)
+    access, api_keys = open_access(site.ground, site.api_keys, audit)
     queues = Queues(store=site.store, reader=reader, catalog=catalog, clock=now)
     return ApiState(
         executions=_executions(site.ground, site.store, work),
@@ -143,6 +146,7 @@ def _state(site: Site, catalog: FlowCatalog, urls: Mapping[FlowName, str]) -> Ap
         access=access,
         api_keys=api_keys,
         metrics=share_metrics(site.ground, queues).text,
+        audit=audit,
     )
 
 

@@ -16,10 +16,11 @@ from crewserve.application.live import Live
 from crewserve.bootstrap.duties import keep
 from crewserve.bootstrap.metered import MeteredStore
 from crewserve.crew.processes import hide
-from crewserve.domain.ids import ExecutionId, FlowName, WorkerName
+from crewserve.domain.ids import AuditId, ExecutionId, FlowName, WorkerName
 from crewserve.observability.metrics import Metrics
 from crewserve.ports import (
     ApiKeyStore,
+    AuditLog,
     EventLog,
     ExecutionStore,
     FlowReports,
@@ -29,6 +30,7 @@ from crewserve.ports import (
 from crewserve.ports.retention import RetentionStore
 from crewserve.settings import Settings
 from crewserve.storage.api_keys import SqlApiKeys
+from crewserve.storage.audit import SqlAudit
 from crewserve.storage.database import Database, open_database
 from crewserve.storage.event_log import SqlEventLog
 from crewserve.storage.flow_reports import SqlFlowReports
@@ -89,6 +91,7 @@ class WritingGround(Ground):
     reports: FlowReports
     workers: WorkerRegistry
     api_keys: ApiKeyStore
+    audit: AuditLog
     events: EventLog
     output: OutputLog
     retention: RetentionStore
@@ -141,6 +144,7 @@ def open_writer(ground: Ground) -> WritingGround:
         reports=SqlFlowReports(writer, ground.reader, dialect),
         workers=SqlWorkers(writer, ground.reader, dialect),
         api_keys=SqlApiKeys(writer, ground.reader, dialect),
+        audit=SqlAudit(writer, ground.reader, dialect),
         events=SqlEventLog(writer, ground.reader, dialect),
         output=SqlOutput(writer, ground.reader, dialect),
         retention=SqlRetention(writer, ground.reader, ground.database.reading),
@@ -184,6 +188,10 @@ def folder(settings: Settings, name: str) -> Path:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def new_audit_id() -> AuditId:
+    return AuditId(uuid7())
 
 
 def new_id() -> ExecutionId:

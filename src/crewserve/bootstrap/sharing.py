@@ -25,8 +25,9 @@ from crewserve.leader.election import Election
 from crewserve.leader.following import Following
 from crewserve.leader.link import Link
 from crewserve.leader.server import Server
-from crewserve.ports import ApiKeyStore, ExecutionStore, Work, WorkerRegistry
+from crewserve.ports import ApiKeyStore, AuditLog, ExecutionStore, Work, WorkerRegistry
 from crewserve.storage.api_keys import SqlApiKeyReader
+from crewserve.storage.audit import SqlAuditReader
 from crewserve.storage.workers import ReadWorkers
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Site(NamedTuple):
     store: ExecutionStore
     workers: WorkerRegistry
     api_keys: ApiKeyStore
+    audit: AuditLog
     work: Work
     checks: Mapping[str, Check]
     """Whether its parts are ready, by their names."""
@@ -88,23 +90,29 @@ class Writing(Protocol):
     def workers(self) -> WorkerRegistry: ...
     @property
     def api_keys(self) -> ApiKeyStore: ...
+    @property
+    def audit(self) -> AuditLog: ...
 
 
 class _Leaders(NamedTuple):
     store: ExecutionStore
     workers: WorkerRegistry
     api_keys: ApiKeyStore
+    audit: AuditLog
 
 
 def _leaders(ground: Ground, following: Following) -> _Leaders:
     reader = ground.reader
     workers = following.workers(ReadWorkers(reader, ground.database.writing.dialect))
-    return _Leaders(following.store, workers, following.api_keys(SqlApiKeyReader(reader)))
+    api_keys, audit = SqlApiKeyReader(reader), SqlAuditReader(reader)
+    return _Leaders(following.store, workers, following.api_keys(api_keys), following.audit(audit))
 
 
 def _site(ground: Ground, writing: Writing, work: Work) -> Site:
     checks = {"store": ground.reader.check, "flows": work.checks.check_ready}
-    return Site(ground, writing.store, writing.workers, writing.api_keys, work, checks)
+    return Site(
+        ground, writing.store, writing.workers, writing.api_keys, writing.audit, work, checks
+    )
 
 
 async def _succeed(
@@ -117,7 +125,7 @@ async def _succeed(
         ground = replace(ground, stack=stack)
         writing = ground if isinstance(ground, WritingGround) else open_writer(ground)
         ground.live.wait_at_most(TOLD)
-        following.lead(Writes(writing.store, writing.workers, writing.api_keys))
+        following.lead(Writes(writing.store, writing.workers, writing.api_keys, writing.audit))
         server = _open_server(writing)
         following.run_here(await _work(writing, server))
         await hearing.aclose()
@@ -125,7 +133,7 @@ async def _succeed(
 
 
 def _open_server(ground: WritingGround) -> Server:
-    writes = Writes(ground.store, ground.workers, ground.api_keys)
+    writes = Writes(ground.store, ground.workers, ground.api_keys, ground.audit)
     server = Server(_place(ground, "socket"), writes, ground.catalog.find)
     keep(ground.stack, "leader", server.keep())
     return server

@@ -23,6 +23,9 @@ Tenant = NewType("Tenant", str)
 KeyId = NewType("KeyId", str)
 """The visible part of an API key."""
 
+AuditId = NewType("AuditId", UUID)
+"""A UUIDv7 of an entry of the audit log."""
+
 
 def name_of(class_name: str) -> FlowName:
     """How a flow is called by default: ``HTTPPoemFlow`` is ``http_poem_flow``."""

@@ -44,6 +44,11 @@ class Principal:
     """None for those who need none."""
 
     @property
+    def name(self) -> str:
+        """For the audit log."""
+        return self.key or ("this machine" if self == ANYBODY else "token")
+
+    @property
     def realm(self) -> Realm:
         """What exists for it."""
         return Realm(tenant=self.tenant, flows=self.flows)

@@ -21,6 +21,7 @@ from crewserve.http.openapi import complete, without_flows
 from crewserve.http.request_id import RequestIds
 from crewserve.http.routes import (
     api_keys,
+    audit,
     docs,
     executions,
     flows,
@@ -135,6 +136,7 @@ def build_app(
     app.include_router(workers.router)
     app.include_router(queues.router)
     app.include_router(api_keys.router)
+    app.include_router(audit.router)
     return app
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request
 
-from crewserve.domain.ids import ExecutionId
+from crewserve.domain.ids import AuditId, ExecutionId
 
 PATTERN: Final = r"^[A-Za-z0-9_-]{22}$"
 """Whatever matches can be decoded."""
@@ -22,7 +22,7 @@ NAME_PATTERN: Final = rf"^([0-9a-f]{{2}}){{1,{MAX_NAME}}}$"
 """The same for names."""
 
 
-def encode(last: ExecutionId) -> str:
+def encode(last: ExecutionId | AuditId) -> str:
     """A cursor for the page after *last*."""
     return _text(last.bytes)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import Depends, FastAPI, Request
 
 from crewserve.application.api_keys import ApiKeys
+from crewserve.application.auditing import Auditing
 from crewserve.application.catalog import FlowCatalog
 from crewserve.application.events import Events
 from crewserve.application.executions import Executions
@@ -39,6 +40,7 @@ class ApiState:
     api_keys: ApiKeys
     metrics: Callable[[], Awaitable[bytes]]
     """In the text format of Prometheus."""
+    audit: Auditing
     _views: dict[Principal, "ApiState"] = field(default_factory=dict)
 
     def seen_by(self, principal: Principal) -> "ApiState":
@@ -55,6 +57,8 @@ class ApiState:
         return replace(
             self,
             executions=self.executions.of(principal),
+            audit=self.audit.of(principal),
+            api_keys=self.api_keys.of(principal),
             events=self.events.within(realm),
             output=self.output.within(realm),
             catalog=self.catalog.within(realm),

@@ -32,7 +32,7 @@ from pydantic import (
 from crewserve.domain.errors import FieldError, ValueRefused
 from crewserve.domain.flow import FlowDescription
 from crewserve.domain.ids import FlowName, WorkerName
-from crewserve.ports import ApiKeyWriter, ExecutionStore
+from crewserve.ports import ApiKeyWriter, AuditWriter, ExecutionStore
 
 
 class Checks(Protocol):
@@ -59,10 +59,11 @@ class Writes(NamedTuple):
     store: ExecutionStore
     workers: Drains
     api_keys: ApiKeyWriter
+    audit: AuditWriter
 
     def named(self, name: str) -> Callable[..., Future[Any]]:
         """The method of that name."""
-        ports = ((self.workers, Drains), (self.api_keys, ApiKeyWriter))
+        ports = ((self.workers, Drains), (self.api_keys, ApiKeyWriter), (self.audit, AuditWriter))
         part = next((part for part, port in ports if name in vars(port)), self.store)
         method: Callable[..., Future[Any]] = getattr(part, name)
         return method
@@ -71,7 +72,7 @@ class Writes(NamedTuple):
 Descriptions = Mapping[FlowName, FlowDescription]
 """What a leader tells all of its followers, without being asked."""
 
-PORTS: Final = (ExecutionStore, Drains, ApiKeyWriter, Checks)
+PORTS: Final = (ExecutionStore, Drains, ApiKeyWriter, AuditWriter, Checks)
 
 
 @dataclass(frozen=True, slots=True)

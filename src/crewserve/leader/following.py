@@ -16,7 +16,14 @@ from crewserve.leader.calls import Writes, calls
 from crewserve.leader.link import Link
 from crewserve.leader.performing import perform
 from crewserve.leader.wire import to_json
-from crewserve.ports import ApiKeyReader, ApiKeyStore, ExecutionStore, Work, WorkerRegistry
+from crewserve.ports import (
+    ApiKeyReader,
+    ApiKeyStore,
+    AuditLog,
+    ExecutionStore,
+    Work,
+    WorkerRegistry,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +46,10 @@ class Following:
     def api_keys(self, reading: ApiKeyReader) -> ApiKeyStore:
         """*reading*, and the leader writes."""
         return cast(ApiKeyStore, _ReadHere(self, reading))
+
+    def audit(self, reading: object) -> AuditLog:
+        """The same."""
+        return cast(AuditLog, _ReadHere(self, reading))
 
     @property
     def work(self) -> Work:

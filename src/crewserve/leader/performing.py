@@ -22,7 +22,7 @@ from crewserve.ports import ExecutionStore
 SAME_TWICE: Final = frozenset(
     {
         *{"current", "renew", "record", "pause", "resume", "request_drain"},
-        *{"add_api_key", "end_api_key", "note_uses"},
+        *{"add_api_key", "end_api_key", "note_uses", "add_audit_entry"},
     }
 )
 """What may simply be done again."""

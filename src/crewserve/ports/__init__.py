@@ -1,6 +1,12 @@
 """What the use cases and the worker need from the outside world."""
 
-from crewserve.ports.access import ApiKeyReader, ApiKeyStore, ApiKeyWriter
+from crewserve.ports.access import (
+    ApiKeyReader,
+    ApiKeyStore,
+    ApiKeyWriter,
+    AuditLog,
+    AuditWriter,
+)
 from crewserve.ports.running import (
     Announce,
     AnnounceCancel,
@@ -40,6 +46,8 @@ __all__ = [
     "ApiKeyReader",
     "ApiKeyStore",
     "ApiKeyWriter",
+    "AuditLog",
+    "AuditWriter",
     "Census",
     "ChecksInputs",
     "Clock",

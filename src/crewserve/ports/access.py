@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from crewserve.domain.api_key import ApiKey
+from crewserve.domain.audit import AuditEntry, AuditQuery
 from crewserve.domain.ids import KeyId
 
 
@@ -33,6 +34,18 @@ class ApiKeyWriter(Protocol):
     def note_uses(self, uses: Mapping[KeyId, datetime]) -> Future[None]:
         """When each was used last; unknown ones are nothing."""
         ...
+
+
+class AuditWriter(Protocol):
+    """Futures are those of `ExecutionStore`. Doing any of it again changes nothing."""
+
+    def add_audit_entry(self, entry: AuditEntry) -> Future[None]: ...
+
+
+class AuditLog(AuditWriter, Protocol):
+    """Both sides."""
+
+    async def audit_entries(self, query: AuditQuery) -> Sequence[AuditEntry]: ...
 
 
 class ApiKeyStore(ApiKeyReader, ApiKeyWriter, Protocol):

@@ -10,6 +10,7 @@ from typing import TypeVar
 from crewserve.domain import lifecycle
 from crewserve.domain.api_key import ApiKey
 from crewserve.domain.attempts import ended_attempt, lease_lost_reason
+from crewserve.domain.audit import AuditEntry
 from crewserve.domain.errors import (
     CrewserveError,
     ExecutionActive,
@@ -31,7 +32,7 @@ from crewserve.domain.execution import (
 )
 from crewserve.domain.flow_control import NO_CONTROL, FlowControl, Standing, WhenFull
 from crewserve.domain.idempotency import KEPT, IdempotencyKey, KeyedStart
-from crewserve.domain.ids import ExecutionId, FlowName, KeyId, QueueName, WorkerName
+from crewserve.domain.ids import AuditId, ExecutionId, FlowName, KeyId, QueueName, WorkerName
 from crewserve.domain.output import Line
 from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
@@ -40,6 +41,7 @@ from crewserve.domain.usage import Spender, Usage
 from crewserve.domain.worker import Worker
 from crewserve.ports import FlowReport, Held, LetIn
 from crewserve.storage.memory_api_keys import MemoryApiKeys
+from crewserve.storage.memory_audit import MemoryAudit
 from crewserve.storage.memory_events import MemoryEvents
 from crewserve.storage.memory_lanes import MemoryLanes
 from crewserve.storage.memory_output import MemoryOutput
@@ -60,6 +62,7 @@ class MemoryStore(
     MemoryRetention,
     MemoryWorkers,
     MemoryApiKeys,
+    MemoryAudit,
 ):
     """All storage ports in one process; nothing outlives it."""
 
@@ -75,6 +78,7 @@ class MemoryStore(
         self._reports: dict[FlowName, FlowReport] = {}
         self._workers: dict[WorkerName, Worker] = {}
         self._api_keys: dict[KeyId, ApiKey] = {}
+        self._audit: dict[AuditId, AuditEntry] = {}
         self._lanes = MemoryLanes(self._rows)
         self._let_in: list[Execution] = []
         self._announce: LetIn = lambda _: None

@@ -10,7 +10,7 @@ from crewserve.domain.api_key import LIFETIME, ApiKey, digest_of, id_of, new_tok
 from crewserve.domain.event_log import Channel, Entry
 from crewserve.domain.execution import Cancel, Execution
 from crewserve.domain.flow_control import Turn
-from crewserve.domain.ids import ExecutionId, FlowName, QueueName, WorkerName
+from crewserve.domain.ids import AuditId, ExecutionId, FlowName, QueueName, WorkerName
 from crewserve.domain.output import Line, Stream
 from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
@@ -28,6 +28,11 @@ def a_new_id() -> ExecutionId:
     """An id that sorts after every one before it in this process."""
     milliseconds = time.time_ns() // 1_000_000
     return ExecutionId(UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62 | next(_numbers)))
+
+
+def a_new_audit_id() -> AuditId:
+    """The same for the audit log."""
+    return AuditId(a_new_id())
 
 
 def an_execution(status: Status = Status.PENDING, **changes: Any) -> Execution:

@@ -30,6 +30,7 @@ from crewserve.ports import (
     Held,
 )
 from crewserve.testing.api_keys import ApiKeysContract
+from crewserve.testing.audit import AuditContract
 from crewserve.testing.builders import NOW, a_cancel, a_new_id, a_step, an_execution
 from crewserve.testing.dispatching import DispatchContract, FlowReportsContract
 from crewserve.testing.event_logs import EventLogContract
@@ -379,6 +380,7 @@ class StoreContract(
     FlowReportsContract,
     WorkersContract,
     ApiKeysContract,
+    AuditContract,
     RealmsContract,
     LinesContract,
     LabelsContract,

@@ -10,6 +10,7 @@ from crewserve.domain.execution import Execution
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.ports import (
     ApiKeyStore,
+    AuditLog,
     EventLog,
     ExecutionReader,
     ExecutionStore,
@@ -40,6 +41,7 @@ class Store(
     FlowReports,
     WorkerRegistry,
     ApiKeyStore,
+    AuditLog,
     Protocol,
 ):
     """All sides of one database."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
+from crewserve.domain.audit import Action
 from crewserve.domain.ids import ExecutionId
 from crewserve.domain.query import ExecutionQuery
 from crewserve.http import cursors
@@ -112,4 +113,5 @@ async def get_execution(execution_id: UUID, state: StateDep, wait: WaitQuery = 0
 async def delete_execution(execution_id: UUID, state: StateDep) -> Response:
     """Forget an execution that has ended or not begun, with all its files."""
     await state.executions.delete(ExecutionId(execution_id))
+    await state.audit.note(Action.EXECUTION_DELETED, str(execution_id))
     return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from crewserve.application.executions import Executions
 from crewserve.application.forks import Wish
+from crewserve.domain.audit import Action
 from crewserve.domain.errors import (
     ExecutionNotFound,
     InvalidTransition,
@@ -53,6 +54,11 @@ async def cancel_executions(wish: BulkCancelRequest, state: StateDep) -> Respons
     for start in range(0, 0 if wish.dry_run else len(found), AT_ONCE):
         part = found[start : start + AT_ONCE]
         ended += await asyncio.gather(*(_cancelled(state.executions, one, wish) for one in part))
+    if not wish.dry_run:
+        which = {"flow_name": wish.flow_name, "status": wish.status, "reason": wish.reason}
+        await state.audit.note(
+            Action.EXECUTIONS_CANCELLED, wish.flow_name or "*", matched=len(found), **which
+        )
     answer = BulkCancelResponse(
         matched=len(found),
         cancelled=ended.count(Status.CANCELLED),
@@ -82,6 +88,7 @@ async def cancel_execution(
     """Stop an execution. When it says `cancelled`, nothing of it runs any more."""
     wish = wish or CancelRequest()
     cancelled = await state.executions.cancel(ExecutionId(execution_id), wish.grace, wish.reason)
+    await state.audit.note(Action.EXECUTION_CANCELLED, str(execution_id), reason=wish.reason)
     ended = cancelled.status is Status.CANCELLED
     message = "Cancelled before it ran" if ended else "Cancel requested; ask for its status"
     return json_answer(_answer(cancelled, message), HTTPStatus.ACCEPTED)

@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
+from crewserve.domain.audit import Action
 from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
 from crewserve.http.problems import responses
@@ -27,7 +28,9 @@ async def list_queues(state: StateDep) -> Response:
 )
 async def pause_queue(name: str, state: StateDep) -> Response:
     """Let nothing more of it begin, on any machine. What runs goes on."""
-    return json_answer(queue_body(await state.queues.pause(name), state.queues.clock()))
+    paused = await state.queues.pause(name)
+    await state.audit.note(Action.QUEUE_PAUSED, paused.name)
+    return json_answer(queue_body(paused, state.queues.clock()))
 
 
 @router.post(
@@ -37,4 +40,6 @@ async def pause_queue(name: str, state: StateDep) -> Response:
 )
 async def resume_queue(name: str, state: StateDep) -> Response:
     """Let what waited begin."""
-    return json_answer(queue_body(await state.queues.resume(name), state.queues.clock()))
+    resumed = await state.queues.resume(name)
+    await state.audit.note(Action.QUEUE_RESUMED, resumed.name)
+    return json_answer(queue_body(resumed, state.queues.clock()))

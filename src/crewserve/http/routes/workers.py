@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from crewserve.domain.audit import Action
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.worker import WorkerQuery, WorkerState
 from crewserve.http import cursors
@@ -72,6 +73,7 @@ async def drain_worker(worker_id: WorkerId, state: StateDep) -> Response:
     A `crewserve worker` ends then by itself. An API goes on answering requests.
     """
     drained = await state.workers.drain(WorkerName(worker_id))
+    await state.audit.note(Action.WORKER_DRAINED, worker_id)
     return json_answer(worker_body(drained), HTTPStatus.ACCEPTED)
 
 
@@ -84,4 +86,5 @@ async def drain_worker(worker_id: WorkerId, state: StateDep) -> Response:
 async def resume_worker(worker_id: WorkerId, state: StateDep) -> Response:
     """Take a drain back, as long as the worker has not ended."""
     resumed = await state.workers.resume(WorkerName(worker_id))
+    await state.audit.note(Action.WORKER_RESUMED, worker_id)
     return json_answer(worker_body(resumed), HTTPStatus.ACCEPTED)
