@@ -96,6 +96,21 @@ def test_a_flow_gets_at_nothing_but_its_own(folder: Path, variables: dict[str, s
     assert "Nothing keeps flows" not in told
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason=NO_ROOT)
+def test_a_link_that_it_left_gives_the_next_attempt_nothing(folder: Path) -> None:
+    foreign = folder / "foreign"
+    (foreign / "inner").mkdir(parents=True)
+    (foreign / "inner" / "secret").touch()
+    with prying_flow(folder, USERS) as server:
+        server.wait_for_flows()
+        ended = server.wait_for_end(server.execute("prying", plant=str(foreign)))
+        assert (ended["status"], ended["attempt"]) == ("completed", 2)
+        owners = [path.stat().st_uid for path in (foreign, *foreign.rglob("*"))]
+        assert owners == [0, 0, 0]
+        left = server.folder(ended["execution_id"])
+        assert (left.stat().st_uid, left.stat().st_mode & 0o777) == (0, 0o700)
+
+
 def test_where_nothing_keeps_flows_out_the_server_says_so(folder: Path) -> None:
     with prying_flow(folder, NOTHING) as server:
         server.wait_for_flows()

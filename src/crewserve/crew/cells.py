@@ -5,7 +5,9 @@ not known then. So each has a folder from the beginning, a cell, which becomes t
 is renamed, and what a child may do in it goes with it.
 """
 
+import asyncio
 import fcntl
+import logging
 import os
 import shutil
 import stat
@@ -15,12 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from crewserve.crew.waiting import to_its_end
+
+log = logging.getLogger(__name__)
+
 FILES: Final = "files"
 """In an execution's folder: the flow's working directory."""
 
 _PREFIX: Final = ".cell-"
 _PASSABLE: Final = 0o711
 """Nobody else lists the executions of this host, and who is allowed gets at their own."""
+_CLOSED: Final = 0o700
+
+DEEPEST: Final = 64
+"""What lies deeper in a folder stays its former user's: each level takes a file descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +47,47 @@ class Cells:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         return cell, descriptor
 
-    def assign(self, cell: Path, folder: Path) -> None:
-        """Make *cell* the *folder* of an execution, with what an earlier attempt left there."""
-        _move_entries(folder, cell)
-        cell.rename(folder)
+    async def assign(self, cell: Path, folder: Path) -> None:
+        """Make *cell* the *folder* of an execution, with what an earlier attempt left there.
 
-    def take_back(self, folder: Path) -> Path:
+        Nothing of that attempt runs any more.
+        """
+        if _has_entries(folder):
+            await to_its_end(asyncio.to_thread(_hand_over, folder, cell))
+        _rename(cell, folder)
+
+    async def take_back(self, folder: Path) -> Path:
         """Leave what is in *folder* where it is, and make the empty folder a cell again."""
+        cell = self._exchange(folder)
+        if _has_entries(cell):
+            await to_its_end(asyncio.to_thread(_move_entries, cell, folder))
+        return cell
+
+    def _exchange(self, folder: Path) -> Path:
+        """Make it a cell, and a new one in its place."""
         cell = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.executions))
         folder.rename(cell)
-        if any(cell.iterdir()):
-            folder.mkdir(mode=0o700)
-            _move_entries(cell, folder)
+        folder.mkdir(mode=_CLOSED)
+        if os.geteuid() == 0:
+            os.chown(folder, 0, cell.stat().st_uid)  # see `close`
         return cell
+
+    @staticmethod
+    def close(folder: Path) -> None:
+        """Its execution is over: let nobody get at it who becomes its user later.
+
+        Its group tells from now on whose it was. One without anything in it is removed.
+        """
+        with suppress(OSError):  # it is not empty: something was written
+            folder.rmdir()
+        try:
+            if os.geteuid() == 0 and (user := folder.stat().st_uid) != 0:
+                os.chown(folder, 0, user)
+                folder.chmod(_CLOSED)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.error("The folder %s could not be closed: %s", folder, error)
 
     def tidy(self) -> None:
         """Remove those whose child has ended without its host."""
@@ -63,25 +101,51 @@ def remove(cell: Path) -> None:
     shutil.rmtree(cell, ignore_errors=True)
 
 
-def _move_entries(source: Path, target: Path) -> None:
-    owner = target.stat()
+def _has_entries(folder: Path) -> bool:
     with suppress(FileNotFoundError):
-        for entry in list(source.iterdir()):
-            _give(entry, owner)
+        return any(folder.iterdir())
+    return False
+
+
+def _rename(cell: Path, folder: Path) -> None:
+    cell.rename(folder)
+
+
+def _hand_over(source: Path, target: Path) -> None:
+    _move_entries(source, target)
+    if os.geteuid() == 0:
+        before, after = source.stat(), target.stat()
+        _give_all(target, before.st_uid or before.st_gid, after)
+
+
+def _move_entries(source: Path, target: Path) -> None:
+    for entry in list(source.iterdir()):
+        with suppress(FileNotFoundError):
             entry.rename(target / entry.name)
 
 
-def _give(tree: Path, owner: os.stat_result) -> None:
-    """To the user of *owner*, as root can: each attempt may have another one.
+def _give_all(tree: Path, user: int, owner: os.stat_result) -> None:
+    """What *user* had there, to the user of *owner*: each attempt may have another one."""
+    for path, folders, files, inside in os.fwalk(tree, follow_symlinks=False):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                _give(name, inside, user, owner)
+        if path.count("/") - str(tree).count("/") == DEEPEST:
+            folders.clear()
 
-    Not what has several names, since one of them may be another's.
+
+def _give(name: str, folder: int, user: int, owner: os.stat_result) -> None:
+    """Only what *user* made, and has no other name: the flow may have linked to others' files.
+
+    What is looked at is what is given, whatever has got its name since.
     """
-    if os.geteuid() != 0:
-        return
-    for path in (tree, *tree.rglob("*")):
-        found = path.lstat()
-        if found.st_nlink == 1 or stat.S_ISDIR(found.st_mode):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    opened = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        found = os.fstat(opened)
+        if found.st_uid == user and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
+            os.chown(f"/proc/self/fd/{opened}", owner.st_uid, owner.st_gid)
+    finally:
+        os.close(opened)
 
 
 def _remove_if_free(cell: Path) -> None:

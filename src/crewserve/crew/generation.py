@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from crewserve.crew.pool import Pool, Turnover
 from crewserve.crew.processes import children, kill_strays, resident_bytes
 from crewserve.crew.template_link import TemplateLink
 from crewserve.crew.validator import Validator
+from crewserve.crew.waiting import to_its_end
 from crewserve.ports import Census
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class Generation:
         finally:
             self.has_ended = True
             self.pool.close()
-            await _to_its_end(self._end())
+            await to_its_end(self._end())
         return self._over.is_set()
 
     async def _end(self) -> None:
@@ -134,12 +135,3 @@ def census(generations: Collection[Generation], busy: int, turnover: Turnover) -
         template_bytes=sum(one.resident_bytes for one in generations),
         largest_child_bytes=max(map(resident_bytes, pids), default=0),
     )
-
-
-async def _to_its_end(duty: Coroutine[Any, Any, None]) -> None:
-    """Although whoever waits for it is cancelled meanwhile."""
-    task = asyncio.create_task(duty)
-    try:
-        await asyncio.shield(task)
-    finally:
-        await asyncio.wait([task])

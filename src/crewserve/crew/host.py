@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -140,19 +139,17 @@ class ForkingHost:
         raise NotReady(self._why_not, retry_after=timedelta(seconds=2))
 
     async def _run_in(self, child: ChildLink, pool: Pool, run: Run) -> Outcome:
-        held = Held(run.execution.id, run.execution.fence)
-        if self._children[held] is STOP:
-            asyncio.get_running_loop().call_soon(child.stop)  # after the assignment is sent
-        self._children[held] = child
         folder = self.plan.executions / str(run.execution.id)
         try:
-            self._move_in(child, folder)
-            answer = await child.ask(
-                self._assignment(run, folder),
-                partial(_keep, run),
-                partial(note, run, self.plan.prices),
-                partial(_exceed, run),
-            )
+            cell, child.cell = child.cell, None
+            if cell is not None:
+                await self._cells.assign(cell, folder)
+            answer = await self._ask(child, folder, run)
+            outcome = _outcome(answer)
+            if answer["reusable"]:
+                await self._use_again(child, pool, run, folder)
+            elif not isinstance(outcome, Finished):  # another attempt may follow at once
+                await _gone(child, pool)
         except ChildDied as death:
             return Failure(code=FailureCode.WORKER_LOST, message=str(death))
         except Unreadable as error:
@@ -161,20 +158,30 @@ class ForkingHost:
         except BaseException:  # cancelled, or a defect: whatever it is, nothing of it runs on
             await _gone(child, pool)
             raise
-        outcome = _outcome(answer)
-        if answer["reusable"]:
-            child.cell = self._cells.take_back(folder)
-            pool.release(child, run.flow.name, run.execution.tenant)
-        elif not isinstance(outcome, Finished):  # another attempt may follow at once
-            await _gone(child, pool)
-        with suppress(OSError):  # it is not empty: something was written
-            folder.rmdir()
+        finally:
+            self._cells.close(folder)
         return outcome
 
-    def _move_in(self, child: ChildLink, folder: Path) -> None:
-        if child.cell is not None:
-            self._cells.assign(child.cell, folder)
-            child.cell = None
+    async def _use_again(self, child: ChildLink, pool: Pool, run: Run, folder: Path) -> None:
+        try:
+            child.cell = await self._cells.take_back(folder)
+        except OSError as error:  # its outcome stands
+            log.error("A process cannot be used again: %s", error)
+            await _gone(child, pool)
+        else:
+            pool.release(child, run.flow.name, run.execution.tenant)
+
+    async def _ask(self, child: ChildLink, folder: Path, run: Run) -> Message:
+        held = Held(run.execution.id, run.execution.fence)
+        if self._children[held] is STOP:
+            asyncio.get_running_loop().call_soon(child.stop)  # after the assignment is sent
+        self._children[held] = child
+        return await child.ask(
+            self._assignment(run, folder),
+            partial(_keep, run),
+            partial(note, run, self.plan.prices),
+            partial(_exceed, run),
+        )
 
     @property
     def _cells(self) -> Cells:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ class Wishes(BaseModel):
     """Processes."""
     keep: str = ""
     """A text for a file of its own."""
+    plant: str = ""
+    """Where a link in its folder leads when its first attempt dies."""
 
 
 class Prying(Flow[Wishes]):
@@ -30,6 +33,9 @@ class Prying(Flow[Wishes]):
         if self.state.keep:
             Path("kept.txt").write_text(self.state.keep)
         wishes = self.state
+        if wishes.plant and os.environ["CREWSERVE_ATTEMPT"] == "1":
+            Path("../evil").symlink_to(wishes.plant)
+            os.kill(os.getpid(), signal.SIGKILL)
         return {
             "read": _outcomes(_read, wishes.read),
             "shell": _outcomes(_read_by_another_program, wishes.read),
