@@ -1,5 +1,6 @@
 """Killing a child ends everything that it started; what belongs to others lives on."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -203,6 +204,22 @@ def test_strays_that_fork_all_the_time_are_found() -> None:
     forks.process.wait()
     processes.kill_strays(owner)
     eventually(lambda: not of_owner(owner), within=1)
+    forks.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs flows as other users")
+def test_strays_of_other_users_are_found_by_the_root_of_a_container() -> None:
+    owner = uuid4().hex
+    forks = Forks.start(owner)
+    _, pid = forks.fork(SLEEP.format({"start_new_session": True, "env": {}, "user": 200_001}))
+    [stray] = descendants(pid) - {pid}
+    forks.process.kill()
+    forks.process.wait()
+    eventually(lambda: not is_alive(pid))
+    code = "from crewserve.crew import privileges, processes; import sys; privileges.weaken_root();"
+    code += "processes.kill_strays(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, owner], check=True)
+    eventually(lambda: not is_alive(stray), within=1)
     forks.close()
 
 
