@@ -27,7 +27,7 @@ from crewserve.domain.flow_control import FlowControl, WhenFull
 from crewserve.domain.ids import FlowName, WorkerName
 from crewserve.domain.query import ExecutionQuery
 from crewserve.domain.status import Status
-from crewserve.leader import link
+from crewserve.leader import link, server
 from crewserve.leader.calls import Writes
 from crewserve.leader.following import Following
 from crewserve.leader.wire import KEY_BYTES, connect, frame
@@ -333,6 +333,18 @@ async def test_whoever_cannot_read_the_key_hears_nothing(
             stranger.sendall(bytes(KEY_BYTES))
             assert await asyncio.to_thread(stranger.recv, 1) == b""
         assert path.with_suffix(".key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_whoever_says_nothing_is_turned_away(
+    lead: Lead, path: Path, follower: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "KEY_SECONDS", 0.05)
+    async with lead():
+        await done(follower.store.add(an_execution()))
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(str(path))
+            stranger.settimeout(10)
+            assert await asyncio.to_thread(stranger.recv, 1) == b""
 
 
 async def test_a_data_folder_may_have_a_long_name_and_nobody_else_may_follow(

@@ -27,6 +27,8 @@ from crewserve.ports import Work
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 0.1
+KEY_SECONDS: Final = 2.0
+"""Until who connects has shown the key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +82,7 @@ class Server:
     async def _serve(self, connection: socket.socket, group: TaskGroup) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=connection)
         try:
-            if not compare_digest(await reader.readexactly(KEY_BYTES), read_key(self.path)):
+            if not await self._has_key(reader):
                 return
             self._followers.add(writer)
             writer.write(_described(self._described))
@@ -95,6 +97,13 @@ class Server:
         finally:
             self._followers.discard(writer)
             await hang_up(writer)
+
+    async def _has_key(self, reader: asyncio.StreamReader) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEY_SECONDS):
+                shown = await reader.readexactly(KEY_BYTES)
+            return compare_digest(shown, read_key(self.path))
+        return False
 
     async def _do(self, name: str, raw: Any, *, again: bool) -> Any:
         call = calls()[name]
