@@ -18,7 +18,9 @@ async def add_ended(store: Store, *days: int) -> list[Execution]:
     for number in days:
         moment = NOW + number * DAY
         made = created_at(moment)
-        ended.append(an_execution(Status.COMPLETED, id=made.id, created_at=moment))
+        ended.append(
+            an_execution(Status.COMPLETED, id=made.id, created_at=moment, completed_at=moment)
+        )
         await done(store.add(ended[-1]))
     return ended
 
@@ -28,7 +30,7 @@ class RetentionContract:
 
     async def test_what_ended_before_a_time_has_expired(self, store: Store) -> None:
         ended = [
-            an_execution(status, completed_at=NOW + number * DAY)
+            an_execution(status, id=created_at(NOW).id, completed_at=NOW + number * DAY)
             for number, status in enumerate([Status.FAILED, Status.CANCELLED, Status.COMPLETED])
         ]
         for execution in (*ended, an_execution(), an_execution(Status.RUNNING)):
