@@ -1,19 +1,19 @@
 """What knowing who asks costs, beside a server that is open: `python -m benchmarks.gate`."""
 
 import asyncio
-import statistics
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from benchmarks.load import Connection, connected, get, post, seconds_to_end, submit
 from benchmarks.measures import NOOP
-from benchmarks.servers import CREWSERVE, Subject, provider, running
+from benchmarks.processes import cpu_seconds
+from benchmarks.servers import CREWSERVE, Running, Subject, provider, running
 from crewserve.application.api_keys import ApiKeys, Grant
 from crewserve.bootstrap import with_api_keys
 from crewserve.settings import Settings
@@ -34,6 +34,8 @@ SUBJECTS: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 """A key that is shown is checked and limited, also on loopback."""
+
+REQUESTS: Final = ("status", "list", "submit")
 
 Requests = Mapping[str, bytes]
 
@@ -67,52 +69,68 @@ async def _requests(port: int, key: str | None) -> Requests:
     }
 
 
-async def _one_round(port: int, request: bytes) -> list[float]:
-    """Microseconds of each answer, until the time is over."""
-    times: list[float] = []
+async def _one_round(port: int, request: bytes) -> int:
+    """How often it was answered until the time was over."""
+    answered = 0
 
     async def client(connection: Connection, until: float) -> None:
-        while (sent := time.perf_counter()) < until:
+        nonlocal answered
+        while time.perf_counter() < until:
             (await connection.send(request)).json()
-            times.append((time.perf_counter() - sent) * 1e6)
+            answered += 1
 
     async with connected(port, CLIENTS) as connections:
         until = time.perf_counter() + SECONDS
         await asyncio.gather(*(client(connection, until) for connection in connections))
-    return times
+    return answered
 
 
-async def _measure(folder: Path) -> Mapping[str, Mapping[str, list[float]]]:
-    """By request and subject: the median of each round. Subjects take turns, so that all of them
-    meet the same weather."""
+@dataclass(slots=True)
+class Cost:
+    """What the server's process took, whatever else the machine did."""
+
+    seconds: float = 0.0
+    requests: int = 0
+
+    @property
+    def microseconds(self) -> float:
+        return self.seconds * 1e6 / self.requests
+
+
+Costs = dict[str, dict[str, Cost]]
+"""By request and subject."""
+
+
+async def _measure(folder: Path) -> Costs:
+    """Subjects take turns, so that all of them meet the same weather."""
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(provider(folder))
-        served = {}
+        served: dict[str, tuple[Running, Requests]] = {}
         for number, (name, variables) in enumerate(SUBJECTS.items()):
             own = folder / str(number)
             own.mkdir()
             key = await asyncio.to_thread(_key, own / "data")
             subject: Subject = replace(CREWSERVE, name=name, environment=variables)
             server = await stack.enter_async_context(running(subject, own, model))
-            requests = await _requests(server.port, None if name == OPEN else key)
-            served[name] = (server.port, requests)
-        found: dict[str, dict[str, list[float]]] = {}
+            served[name] = (server, await _requests(server.port, None if name == OPEN else key))
+        costs: Costs = {what: {name: Cost() for name in SUBJECTS} for what in REQUESTS}
         for _ in range(ROUNDS):
-            for what in ("status", "list", "submit"):
-                for name, (port, requests) in served.items():
-                    times = await _one_round(port, requests[what])
-                    found.setdefault(what, {}).setdefault(name, []).append(statistics.median(times))
-        return found
+            for what, by_name in costs.items():
+                for name, (server, requests) in served.items():
+                    before = cpu_seconds(server.pid)
+                    by_name[name].requests += await _one_round(server.port, requests[what])
+                    by_name[name].seconds += cpu_seconds(server.pid) - before
+        return costs
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(_measure(Path(folder)))
-    for what, by_name in found.items():
-        for name, medians in by_name.items():
-            ratios = [mine / free for mine, free in zip(medians, by_name[OPEN], strict=True)]
-            took, ratio = statistics.median(medians), statistics.median(ratios)
-            print(f"{what:8} {name:28} {took:6.0f} us  {ratio:5.2f}")
+    """Prints processor time for each request, and its ratio to the open server's."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        costs = asyncio.run(_measure(Path(folder)))
+    for what, by_name in costs.items():
+        for name, cost in by_name.items():
+            ratio = cost.microseconds / by_name[OPEN].microseconds
+            print(f"{what:8} {name:28} {cost.microseconds:6.0f} us  {ratio:5.2f}  {cost.requests}")
 
 
 if __name__ == "__main__":
