@@ -24,6 +24,7 @@ REFUSED = {"EACCES", "EPERM"}
 
 WALLS: dict[str, str] = {}
 USERS = {"CREWSERVE_SANDBOX": "false", "CREWSERVE_FLOW_USERS": "200000-200999"}
+ONE_USER = {**USERS, "CREWSERVE_FLOW_USERS": "200000"}
 NOTHING = {"CREWSERVE_SANDBOX": "false"}
 
 
@@ -69,6 +70,9 @@ def prying_flow(folder: Path, variables: dict[str, str]) -> Any:
         ),
         pytest.param(
             USERS, marks=pytest.mark.skipif(os.geteuid() != 0, reason=NO_ROOT), id="by users"
+        ),
+        pytest.param(
+            ONE_USER, marks=pytest.mark.skipif(os.geteuid() != 0, reason=NO_ROOT), id="by one user"
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """A child's folder becomes the folder of an execution, and the other way round."""
 
 import asyncio
+import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -213,3 +214,48 @@ async def test_the_loop_goes_on_while_files_are_handed_over(
     going.set()
     with pytest.raises(asyncio.CancelledError):
         await assigning
+
+
+async def test_a_cell_that_was_tidied_up_before_it_was_locked_is_not_used(
+    cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tidied_up_by_another(descriptor: int, how: int) -> None:
+        monkeypatch.undo()
+        cells.tidy()
+        fcntl.flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", tidied_up_by_another)
+    cell, descriptor = cells.make()
+    assert os.path.samestat(cell.stat(), os.fstat(descriptor))
+    os.close(descriptor)
+
+
+def test_cells_of_other_hosts_are_left_alone(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, descriptor = cells.make()
+    os.close(descriptor)
+    monkeypatch.setattr(folders, "_PREFIX", ".cell-elsewhere-")
+    cells.tidy()
+    assert cell.exists()
+
+
+@needs_root
+async def test_a_host_that_starts_closes_what_another_left_open(cells: Cells) -> None:
+    old = cells.executions / "from-before-there-were-users"
+    old.mkdir(mode=0o755, parents=True)
+    (old / "f").touch()
+    lives, locked = cells.make()
+    dead, descriptor = cells.make()
+    os.close(descriptor)
+    for cell, name in ((lives, "lives"), (dead, "dead")):
+        os.chown(cell, FIRST, GROUP)
+        await cells.assign(cell, cells.executions / name)
+        (cells.executions / name / "f").touch()
+    cells.tidy()
+    found = {path.name: path.stat() for path in cells.executions.iterdir()}
+    assert {one.st_mode & 0o777 for one in found.values()} == {0o700}
+    assert {name: one.st_uid for name, one in found.items()} == {
+        old.name: 0,
+        "lives": FIRST,
+        "dead": 0,
+    }
+    os.close(locked)

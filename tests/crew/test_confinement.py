@@ -17,7 +17,7 @@ needs_landlock = pytest.mark.skipif(not landlock_version(), reason="the kernel h
 BEGIN = """
 import json, os, resource, sys
 from crewserve.crew.confinement import Confinement, confine
-confine(Confinement.of(json.loads(sys.argv[1])), 1, None)
+confine(Confinement.of(json.loads(sys.argv[1])), None, None)
 """
 
 

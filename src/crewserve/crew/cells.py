@@ -10,8 +10,10 @@ import fcntl
 import logging
 import os
 import shutil
+import socket
 import stat
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,8 @@ log = logging.getLogger(__name__)
 FILES: Final = "files"
 """In an execution's folder: the flow's working directory."""
 
-_PREFIX: Final = ".cell-"
+_PREFIX: Final = f".cell-{socket.gethostname()}-"
+"""With the host's name, since other hosts' locks may not be known here."""
 _PASSABLE: Final = 0o711
 """Nobody else lists the executions of this host, and who is allowed gets at their own."""
 _CLOSED: Final = 0o700
@@ -42,10 +45,14 @@ class Cells:
     def make(self) -> tuple[Path, int]:
         """An empty one, open and locked for whoever has the descriptor."""
         self.executions.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
-        cell = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.executions))
-        descriptor = os.open(cell, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        return cell, descriptor
+        while True:
+            cell = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.executions))
+            with suppress(FileNotFoundError):
+                descriptor = _open(cell)
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                if _is_still(cell, descriptor):  # nobody has tidied up before it was locked
+                    return cell, descriptor
+                os.close(descriptor)
 
     async def assign(self, cell: Path, folder: Path) -> None:
         """Make *cell* the *folder* of an execution, with what an earlier attempt left there.
@@ -90,10 +97,21 @@ class Cells:
             log.error("The folder %s could not be closed: %s", folder, error)
 
     def tidy(self) -> None:
-        """Remove those whose child has ended without its host."""
-        with suppress(OSError):
-            for cell in self.executions.glob(_PREFIX + "*"):
-                _remove_if_free(cell)
+        """Remove cells and close folders whose child has ended without its host."""
+        with suppress(FileNotFoundError):
+            for path in list(self.executions.iterdir()):
+                with suppress(OSError):
+                    self._tidy(path)
+
+    def _tidy(self, path: Path) -> None:
+        found = path.lstat()
+        if path.name.startswith(_PREFIX):
+            _if_free(path, remove)
+        elif os.geteuid() == 0 and stat.S_ISDIR(found.st_mode):
+            if stat.S_IMODE(found.st_mode) != _CLOSED:
+                path.chmod(_CLOSED)  # from before flows had users of their own
+            if found.st_uid != 0:
+                _if_free(path, self.close)
 
 
 def remove(cell: Path) -> None:
@@ -148,12 +166,23 @@ def _give(name: str, folder: int, user: int, owner: os.stat_result) -> None:
         os.close(opened)
 
 
-def _remove_if_free(cell: Path) -> None:
-    descriptor = os.open(cell, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _open(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _is_still(folder: Path, descriptor: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(folder.lstat(), os.fstat(descriptor))
+    return False
+
+
+def _if_free(folder: Path, end: Callable[[Path], None]) -> None:
+    """*end* it, unless its child lives."""
+    descriptor = _open(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove(cell)
-    except BlockingIOError:
-        pass  # its child lives
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(folder, descriptor):
+                end(folder)
     finally:
         os.close(descriptor)

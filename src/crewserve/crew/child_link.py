@@ -69,6 +69,8 @@ class ChildLink:
     """Resolves to the exit code; negative: the signal; None: its template died with it."""
     cell: Path | None = None
     """Its folder, as long as that is not an execution's."""
+    user: int | None = None
+    """Whom it has for itself until nothing of it is left. None: the host's own."""
     surroundings: Sequence[int] = ()
     """Of its walls, when it was asked for."""
     idle_since: float = 0.0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from crewserve.crew.privileges import become, weaken_root
+from crewserve.crew.users import Users
 
 _SHARED_UMASK: Final = 0o007
 _SHARED_MODE: Final = 0o2770
@@ -36,7 +37,7 @@ class Confinement:
     shared: Sequence[str] = ()
     """Folders within those that may be, even so."""
     first_user: int | None = None
-    """Children become this user or one after it, by turns, in its group. Only root can."""
+    """Children become this user or one after it, in its group (see `Users`). Only root can."""
     users: int = 1
     limits: Limits = Limits()
 
@@ -57,6 +58,10 @@ class Confinement:
         found = {"TMPDIR": str(files)} if is_closed else {}
         return found if self.first_user is None else {**found, "HOME": str(files)}
 
+    def all_users(self) -> Users | None:
+        """None where flows have none of their own."""
+        return None if self.first_user is None else Users(self.first_user, self.users)
+
     def open_to_users(self, storage: Path) -> None:
         """What they make there belongs to their group, so that the next one can use it."""
         if self.first_user is not None:
@@ -64,11 +69,14 @@ class Confinement:
             storage.chmod(_SHARED_MODE)
 
 
-def confine(confinement: Confinement, number: int, folder: int | None) -> None:
-    """Bind this process for good, the child *number*; *folder* is open, its execution's own."""
+def confine(confinement: Confinement, user: int | None, folder: int | None) -> None:
+    """Bind this process for good; *folder* is open, its execution's own.
+
+    It becomes *user*; None: the first one, where there are any.
+    """
     _limit(confinement.limits)
     if confinement.first_user is not None:
-        user = confinement.first_user + number % confinement.users
+        user = confinement.first_user if user is None else user
         _limit_to(resource.RLIMIT_NPROC, confinement.limits.processes)
         if folder is not None:
             os.fchown(folder, user, confinement.first_user)

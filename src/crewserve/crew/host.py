@@ -18,6 +18,7 @@ from crewserve.crew.pool import Pool, Turnover
 from crewserve.crew.processes import GENERATION, OWNER
 from crewserve.crew.template_link import TemplateDied, TemplateLink, UnfitModules
 from crewserve.crew.used import metering
+from crewserve.crew.users import Users
 from crewserve.crew.validator import Validator
 from crewserve.crew.wire import Message
 from crewserve.domain.errors import FieldError, NotReady, StaleExecution
@@ -86,10 +87,14 @@ class ForkingHost:
     _late: set[str] = field(default_factory=set)
     """Flows that children import for themselves."""
     _keeper: "asyncio.Task[None] | None" = None
+    _users: Users | None = field(init=False)
     _deadline: float | None = None
     _children: "dict[Held, ChildLink | Literal['stop'] | None]" = field(default_factory=dict)
     """Those that run something; None before it has one, `STOP` when it shall stop even so."""
     _turnover: Turnover = field(default_factory=Turnover)
+
+    def __post_init__(self) -> None:
+        self._users = self.plan.confinement.all_users()
 
     async def start(self) -> None:
         """Returns at once; the template gets ready in the background."""
@@ -280,6 +285,7 @@ class ForkingHost:
             notes=self.plan.log_file.with_name("preload.json"),
             confinement=self.plan.confinement,
             cells=self._cells,
+            users=self._users,
         )
         generation = Generation(
             number=self._generations,

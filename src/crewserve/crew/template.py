@@ -88,7 +88,7 @@ class Template:
             return False
         request = wire.decode(packet)
         if "fork" in request:
-            self._try_to_fork(request["fork"], descriptors)
+            self._try_to_fork(request["fork"], request.get("user"), descriptors)
         elif "kill" in request:
             self._kill(request["kill"])
         elif "ping" in request:
@@ -97,10 +97,10 @@ class Template:
             self.deadline, self.expired = request["deadline"], False
         return True
 
-    def _try_to_fork(self, number: int, descriptors: list[int]) -> None:
+    def _try_to_fork(self, number: int, user: int | None, descriptors: list[int]) -> None:
         try:
             if not self.expired:
-                self._fork(number, descriptors)
+                self._fork(number, user, descriptors)
                 return
         except (OSError, ValueError) as error:  # no process, no memory or no descriptor is left
             sys.stderr.write(f"A process could not be forked: {error}\n")
@@ -109,12 +109,12 @@ class Template:
                 os.close(descriptor)
         self.control.sendall(wire.encode({"exited": number, "code": 1}))
 
-    def _fork(self, number: int, descriptors: list[int]) -> None:
+    def _fork(self, number: int, user: int | None, descriptors: list[int]) -> None:
         """They are the child's connection and, if it has one, the folder it works in."""
         (connection, *folder), parent = descriptors, os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._confine(number, *folder)
+            self._confine(user, *folder)
             self.control.close()
             os.close(self.wake)
             signal.set_wakeup_fd(-1)
@@ -124,9 +124,9 @@ class Template:
             main(socket.socket(fileno=connection), parent)
         self.numbers[pid] = number
 
-    def _confine(self, number: int, folder: int | None = None) -> None:
+    def _confine(self, user: int | None, folder: int | None = None) -> None:
         try:
-            confine(self.confinement, number, folder)
+            confine(self.confinement, user, folder)
         except BaseException:  # noqa: BLE001  # who cannot be confined does not run
             traceback.print_exc()
             os._exit(1)

@@ -17,6 +17,7 @@ from crewserve.crew import wire
 from crewserve.crew.cells import Cells
 from crewserve.crew.child_link import ChildLink
 from crewserve.crew.confinement import Confinement
+from crewserve.crew.users import Users
 from crewserve.crew.wire import Message
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ class TemplateLink:
     cells: Cells | None = None
     """Where children get their folders."""
     confinement: Confinement = field(default_factory=Confinement)
+    users: Users | None = None
+    """Whom children become; None: nobody else."""
     _last_number: int = 0
     _answered: bool = False
     """Since the last ping."""
@@ -74,6 +77,7 @@ class TemplateLink:
         notes: Path,
         confinement: Confinement,
         cells: Cells,
+        users: Users | None,
     ) -> "TemplateLink":
         """Returns when it is ready to fork. Raises: TemplateDied, UnfitModules."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -92,7 +96,7 @@ class TemplateLink:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the server, which hands back what runs
             )
-        link = cls(process, ours, {}, cells=cells, confinement=confinement)
+        link = cls(process, ours, {}, cells=cells, confinement=confinement, users=users)
         request = {"paths": paths, "preload": preload, "notes": str(notes)}
         try:
             await link._load({**request, "confinement": asdict(confinement)})  # our own
@@ -149,6 +153,8 @@ class TemplateLink:
             child.exited.set_result(code)
         if child.cell is not None:
             folders.remove(child.cell)
+        if self.users is not None and child.user is not None:
+            self.users.give_back(child.user)
         child.close()
         self.on_exit(child)
 
@@ -173,7 +179,8 @@ class TemplateLink:
             with self._cell_for(child) as cell:
                 self.children[child.number] = child
                 child.surroundings = self.confinement.surroundings()
-                self._send({"fork": child.number}, theirs.fileno(), *cell)
+                child.user = None if self.users is None else self.users.take()
+                self._send({"fork": child.number, "user": child.user}, theirs.fileno(), *cell)
         return child
 
     def is_outdated(self, child: ChildLink) -> bool:
