@@ -122,7 +122,7 @@ def test_times_have_milliseconds_and_z_and_follow_each_other(poem: dict[str, Any
 def test_the_execution_of_any_flow_is_shown_with_its_inputs(poem: dict[str, Any]) -> None:
     more = {"inputs", "attempt", "max_attempts", "worker", "attempts", "parent_id"}
     times = {"available_at", "cancel_requested_at", "cancel_reason", "timeout_seconds"}
-    turn = {"queue", "priority", "concurrency_key", "position"}
+    turn = {"queue", "priority", "concurrency_key", "position", "usage"}
     assert poem.keys() == STATUS_KEYS | more | times | turn
     assert poem["inputs"] == {"sentence_count": 3}
     assert poem["attempt"] == 1

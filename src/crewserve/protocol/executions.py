@@ -30,8 +30,6 @@ OPTIONAL_FIELDS: Final = frozenset(
 )
 """Of an execution's status; the others are always there."""
 
-_ABSENT_WITHOUT: Final = ("error_details", "usage")
-
 _TIMES: Final = ("created_at", "started_at", "completed_at")
 
 ExecutionStatus = Status
@@ -139,6 +137,11 @@ class ExecutionStatusResponse(BaseModel):
     metadata: dict[str, str | bool | int | float] = Field(
         {}, exclude_if=_is_empty, description="Present when it has some."
     )
+
+
+class ExecutionSummary(ExecutionStatusResponse):
+    """The same, and what the specification's answers do not know."""
+
     usage: UsageBody | None = Field(
         None, exclude_if=_is_none, description="Present as soon as it has used anything."
     )
@@ -244,7 +247,7 @@ class ForkRequest(RetryRequest):
     inputs: dict[str, Any] | None = Field(None, description="Other inputs.")
 
 
-class ExecutionDetail(ExecutionStatusResponse):
+class ExecutionDetail(ExecutionSummary):
     """Everything that is known of an execution."""
 
     inputs: Mapping[str, Any]
@@ -252,7 +255,9 @@ class ExecutionDetail(ExecutionStatusResponse):
     max_attempts: int
     timeout_seconds: float | None = Field(None, description="How long one attempt may run.")
     budget: BudgetBody | None = Field(
-        None, description="What all attempts together may use; null: whatever they want."
+        None,
+        exclude_if=_is_none,
+        description="What all attempts together may use; absent: whatever they want.",
     )
     queue: str
     priority: int
@@ -275,7 +280,7 @@ class ExecutionDetail(ExecutionStatusResponse):
 class ExecutionList(BaseModel):
     """One page, newest first."""
 
-    executions: list[ExecutionStatusResponse]
+    executions: list[ExecutionSummary]
     next_cursor: str | None = Field(
         None, description="Pass it as `cursor` for the next page; null on the last one."
     )
@@ -294,7 +299,6 @@ def status_fields(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
         "result": execution.result,
         "error": failure.message if failure else None,
         "error_details": _details(failure, tracebacks=tracebacks) if failure else None,
-        "usage": None if execution.usage is None else usage_fields(execution.usage),
     }
     if labels.tags:
         fields["tags"] = labels.tags
@@ -309,9 +313,16 @@ def status_body(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
     for name in _TIMES:
         if time := body[name]:
             body[name] = to_wire(time)
-    for name in _ABSENT_WITHOUT:
-        if body[name] is None:
-            del body[name]
+    if body["error_details"] is None:
+        del body["error_details"]
+    return body
+
+
+def summary_body(execution: Execution, *, tracebacks: bool) -> dict[str, Any]:
+    """What `ExecutionSummary` says of it."""
+    body = status_body(execution, tracebacks=tracebacks)
+    if execution.usage is not None:
+        body["usage"] = usage_fields(execution.usage)
     return body
 
 
@@ -322,6 +333,7 @@ def detail(
     cancel, policy = execution.cancel, execution.policy
     return ExecutionDetail(
         **status_fields(execution, tracebacks=tracebacks),
+        usage=None if execution.usage is None else usage_fields(execution.usage),
         inputs=execution.inputs,
         attempt=execution.attempt,
         max_attempts=policy.max_attempts,

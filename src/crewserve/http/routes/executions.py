@@ -23,7 +23,7 @@ from crewserve.protocol.executions import (
     ExecutionDetail,
     ExecutionList,
     detail,
-    status_body,
+    summary_body,
 )
 
 router = APIRouter()
@@ -84,7 +84,7 @@ async def list_executions(
     executions = await state.executions.page(query)
     page = executions[: found.limit]
     cursor = cursors.encode(page[-1].id) if len(executions) > found.limit else None
-    shown = [status_body(execution, tracebacks=state.tracebacks) for execution in page]
+    shown = [summary_body(execution, tracebacks=state.tracebacks) for execution in page]
     for body in shown if unwanted else ():
         for name in unwanted & body.keys():
             del body[name]
