@@ -3,6 +3,8 @@
 import asyncio
 import fcntl
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from crewserve.crew import cells as folders
 from crewserve.crew.cells import DEEPEST, Cells
+from tests.support.waiting import eventually
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
@@ -259,3 +262,24 @@ async def test_a_host_that_starts_closes_what_another_left_open(cells: Cells) ->
         "dead": 0,
     }
     os.close(locked)
+
+
+def test_what_a_child_hid_in_its_cell_stops_nobody(cells: Cells, made: tuple[Path, int]) -> None:
+    deepest = os.dup(made[1])
+    for _ in range(2 * sys.getrecursionlimit()):
+        os.mkdir("d", dir_fd=deepest)
+        below = os.open("d", os.O_RDONLY, dir_fd=deepest)
+        os.close(deepest)
+        deepest = below
+    os.close(deepest)
+    folders.remove(made[0])
+    eventually(lambda: "cell-removal" not in {thread.name for thread in threading.enumerate()})
+    subprocess.run(["rm", "-rf", made[0]], check=True)  # pytest could not
+
+
+def test_what_a_child_left_in_its_cell_is_removed(cells: Cells) -> None:
+    cell, descriptor = cells.make()
+    os.close(descriptor)
+    (cell / "f").touch()
+    folders.remove(cell)
+    eventually(lambda: not cell.exists())

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 from crewserve.crew.waiting import to_its_end
@@ -115,8 +116,23 @@ class Cells:
 
 
 def remove(cell: Path) -> None:
-    """Its child has ended. Whatever is in it, nobody else has heard of."""
-    shutil.rmtree(cell, ignore_errors=True)
+    """Its child has ended. Whatever is in it, nobody else has heard of.
+
+    Hardly ever is anything. Removing that may take long.
+    """
+    try:
+        cell.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError:
+        Thread(target=_remove_tree, args=[cell], name="cell-removal", daemon=True).start()
+
+
+def _remove_tree(cell: Path) -> None:
+    try:
+        shutil.rmtree(cell, ignore_errors=True)
+    except RecursionError:
+        log.error("The folder %s is too deep to be removed", cell)
 
 
 def _has_entries(folder: Path) -> bool:
