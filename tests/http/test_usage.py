@@ -22,6 +22,9 @@ from tests.support.api import Bench, Topic, a_bench, api_of, assert_problem
 USAGE = Usage(model_calls=2, prompt_tokens=7, completion_tokens=3, cost=1_500_000)
 
 
+GROUPED = {"flow_name", "day", "model", "agent", "executions"}
+
+
 def spending(bench: Bench, usage: Usage = USAGE, **changes: str) -> Execution:
     """A running execution that has used this."""
     execution = an_execution(Status.RUNNING, flow="topic_flow")
@@ -105,3 +108,78 @@ async def test_a_retry_has_the_same_budget_unless_it_says_otherwise(
     answer = await api.post(f"/executions/{failed.id}/{verb}", json={**body, **more})
     found = await bench.store.get(ExecutionId(UUID(answer.json()["execution_id"])))
     assert found.policy.budget == expected
+
+
+async def test_lists_can_be_in_the_order_of_costs(bench: Bench, api: httpx.AsyncClient) -> None:
+    costs = [5, None, 7_000_000_000, 5, 0]
+    ids = [str(spending(bench, Usage(cost=cost)).id) for cost in costs]
+    bench.store._add(an_execution(flow="topic_flow"), [])
+    for order, expected in (("costliest_first", [2, 3, 0, 4]), ("cheapest_first", [4, 0, 3, 2])):
+        url, seen = f"http://test/api/v1/executions?limit=1&order={order}", []
+        while url:
+            answer = await api.get(url)
+            seen += [one["execution_id"] for one in answer.json()["executions"]]
+            url = answer.links.get("next", {}).get("url", "")
+        assert seen == [ids[number] for number in expected]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("min_cost=0.0000000051", [2]),
+        ("max_cost=0.000000005", [1, 0]),
+        ("model=a/b", [2, 1, 0]),
+        ("model=c/d", []),
+        ("min_cost=0&max_cost=7", [2, 1, 0]),
+    ],
+)
+async def test_lists_are_narrowed_down_by_cost_and_model(
+    bench: Bench, api: httpx.AsyncClient, query: str, expected: list[int]
+) -> None:
+    ids = [str(spending(bench, Usage(cost=cost)).id) for cost in (5, 0, 7_000_000_000)]
+    bench.store._add(an_execution(flow="topic_flow"), [])
+    found = (await api.get(f"/executions?{query}")).json()["executions"]
+    assert [one["execution_id"] for one in found] == [ids[number] for number in expected]
+
+
+@pytest.mark.parametrize("query", ["min_cost=-1", "max_cost=NaN", "min_cost=1e7", "order=cost"])
+async def test_a_cost_that_makes_no_sense_is_refused(api: httpx.AsyncClient, query: str) -> None:
+    answer = await api.get(f"/executions?{query}")
+    assert_problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_parameter")
+
+
+@pytest.mark.parametrize("order", ["newest_first", "costliest_first", "cheapest_first"])
+async def test_any_cursor_of_the_right_form_is_a_place_in_any_order(
+    api: httpx.AsyncClient, order: str
+) -> None:
+    answer = await api.get(f"/executions?order={order}&cursor={'_' * 32}")
+    assert answer.status_code == HTTPStatus.OK
+
+
+async def test_usage_is_reported_by_what_is_asked_for(bench: Bench, api: httpx.AsyncClient) -> None:
+    spending(bench)
+    spending(bench, Usage(tool_calls=1), model="", agent="")
+    answer = (await api.get("/usage?group_by=day,flow_name,model,agent,day")).json()
+    assert (answer["total"]["executions"], answer["total"]["cost_usd"]) == (2, 0.0015)
+    assert answer["is_whole"] is True
+    alike = {"flow_name": "topic_flow", "day": "2026-01-01", "executions": 1}
+    assert [{name: one[name] for name in one if name in GROUPED} for one in answer["groups"]] == [
+        {**alike, "model": "a/b", "agent": "poet"},
+        alike,
+    ]
+    assert (await api.get("/usage?model=c/d")).json()["groups"] == []
+
+
+async def test_a_report_has_a_thousand_groups_at_most(bench: Bench, api: httpx.AsyncClient) -> None:
+    for number in range(1001):
+        spending(bench, Usage(cost=number), model=f"a/{number}")
+    answer = (await api.get("/usage?group_by=model")).json()
+    assert (len(answer["groups"]), answer["is_whole"]) == (1000, False)
+    assert answer["groups"][0]["model"] == "a/1000"
+    assert answer["total"]["executions"] == 1001
+
+
+@pytest.mark.parametrize("query", ["group_by=step", "group_by=day,", "sort=cost"])
+async def test_a_report_that_there_is_not_is_refused(api: httpx.AsyncClient, query: str) -> None:
+    answer = await api.get(f"/usage?{query}")
+    assert_problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_parameter")

@@ -12,7 +12,7 @@ from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName, Tenant, WorkerName
 from crewserve.domain.labels import Label
 from crewserve.domain.output import ALL_LINES, Level, Stream, WantedLines
-from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping, Order, Place
 from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
 from crewserve.domain.worker import WorkerQuery
@@ -26,6 +26,7 @@ from crewserve.storage.positions import before
 from crewserve.storage.realms import belongs_to_realm
 from crewserve.storage.retention import boundary_statement, ended_statement
 from crewserve.storage.sql_reader import OWNERS, step_page_statement
+from crewserve.storage.usage_reports import grouped
 from crewserve.testing.builders import NOW, a_new_id, an_execution
 
 POEM = FlowName("poem_flow")
@@ -105,14 +106,12 @@ FILTERS = [
 
 @pytest.mark.parametrize("flow", [None, POEM])
 @pytest.mark.parametrize("filters", FILTERS)
-@pytest.mark.parametrize("after", [None, a_new_id()])
-@pytest.mark.parametrize("oldest_first", [True, False])
+@pytest.mark.parametrize("after", [None, Place(0, a_new_id())])
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.OLDEST])
 def test_a_page_reads_an_index_in_order(
-    engine: Engine, flow: Any, filters: Any, after: Any, oldest_first: Any
+    engine: Engine, flow: Any, filters: Any, after: Any, order: Any
 ) -> None:
-    query = ExecutionQuery(
-        realm=REALM, flow=flow, after=after, oldest_first=oldest_first, **filters
-    )
+    query = ExecutionQuery(realm=REALM, flow=flow, after=after, order=order, **filters)
     found = plan(engine, search.page(query))
     assert "USING INDEX ix_executions_tenant" in found or "using ix_executions_tenant" in found
     assert not sorts(found)
@@ -147,14 +146,14 @@ def test_a_page_of_several_kinds_reads_a_page_of_each(
 
 @pytest.mark.parametrize("flow", [None, POEM])
 @pytest.mark.parametrize("filters", FILTERS)
-@pytest.mark.parametrize("after", [None, a_new_id()])
-@pytest.mark.parametrize("oldest_first", [True, False])
+@pytest.mark.parametrize("after", [None, Place(0, a_new_id())])
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.OLDEST])
 def test_a_page_of_labelled_executions_reads_their_labels_in_order(
-    engine: Engine, flow: Any, filters: Any, after: Any, oldest_first: Any
+    engine: Engine, flow: Any, filters: Any, after: Any, order: Any
 ) -> None:
     labels = frozenset({Label("tag", "nightly"), Label("metadata.customer", "acme")})
     query = ExecutionQuery(
-        realm=REALM, flow=flow, after=after, oldest_first=oldest_first, labels=labels, **filters
+        realm=REALM, flow=flow, after=after, order=order, labels=labels, **filters
     )
     found = plan(engine, search.page(query))
     if engine.dialect.name == "sqlite":
@@ -165,6 +164,26 @@ def test_a_page_of_labelled_executions_reads_their_labels_in_order(
     else:
         assert "ix_labels_name_value_execution" in found
         assert "Seq Scan" not in found
+
+
+@pytest.mark.parametrize("flow", [None, POEM])
+@pytest.mark.parametrize("after", [None, Place(7, a_new_id())])
+@pytest.mark.parametrize("order", [Order.COSTLIEST, Order.CHEAPEST])
+def test_a_page_by_cost_reads_an_index_in_that_order(
+    engine: Engine, flow: Any, after: Any, order: Any
+) -> None:
+    query = ExecutionQuery(realm=REALM, flow=flow, after=after, order=order, model="a/b")
+    found = plan(engine, search.page(query))
+    assert f"ix_executions_tenant_{'flow_' if flow else ''}cost_id" in found
+    assert "Seq Scan" not in found
+    assert not sorts(found)
+
+
+def test_what_a_model_was_used_for_reads_that_only(engine: Engine) -> None:
+    found = plan(engine, grouped(ExecutionFilter(realm=REALM, model="a/b"), [], 9, engine.dialect))
+    assert "ix_usage_model_execution" in found or "pk_usage" in found
+    assert "SCAN executions" not in found
+    assert "Seq Scan" not in found
 
 
 def test_counting_labelled_executions_reads_those_only(engine: Engine) -> None:

@@ -13,7 +13,7 @@ import pytest
 from crewserve.domain.errors import StorageUnavailable
 from crewserve.domain.execution import Execution, Returned
 from crewserve.domain.ids import ExecutionId
-from crewserve.domain.query import ExecutionQuery
+from crewserve.domain.query import ExecutionQuery, Order
 from crewserve.domain.status import Status
 from crewserve.storage.memory import MemoryStore
 from crewserve.testing.builders import NOW, a_line, a_step, an_entry, an_execution
@@ -112,7 +112,7 @@ async def test_the_newest_are_kept_by_their_number(tmp_path: Path) -> None:
     attic = Attic(tmp_path, count=30)
     added = await attic.add(250)
     assert await attic.retention().sweep() == 220
-    assert await attic.store.page(ExecutionQuery(oldest_first=True)) == added[220:]
+    assert await attic.store.page(ExecutionQuery(order=Order.OLDEST)) == added[220:]
     assert attic.archived_ids() == [str(one.id) for one in added[:220]]
     assert await attic.retention().sweep() == 0
 

@@ -26,10 +26,10 @@ from crewserve.domain.ids import ExecutionId, FlowName
 from crewserve.domain.labels import NO_LABELS, Labels
 from crewserve.domain.policy import Policy
 from crewserve.domain.principal import ANYBODY, Principal
-from crewserve.domain.query import Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.query import Count, ExecutionFilter, ExecutionQuery, Grouping, Place
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
-from crewserve.domain.usage import Spent
+from crewserve.domain.usage import Spent, UsageGroup, UsageGrouping
 from crewserve.ports import (
     Announce,
     AnnounceCancel,
@@ -201,7 +201,7 @@ class Executions:
         query = ExecutionQuery(flow=flow, statuses=frozenset(wanted), limit=PAGE, results=False)
         while page := await self.reader.page(query):
             found += [each.id for each in page if each.driver is Driver.WORKER]
-            query = replace(query, after=page[-1].id)
+            query = replace(query, after=Place(0, page[-1].id))
         return found
 
     async def retry(
@@ -306,6 +306,13 @@ class Executions:
     async def usage(self, execution_id: ExecutionId) -> tuple[Execution, Sequence[Spent]]:
         """By step, agent and model. Raises: ExecutionNotFound."""
         return await self.reader.get(execution_id), await self.reader.usage(execution_id)
+
+    async def usage_by(
+        self, found: ExecutionFilter, by: Sequence[UsageGrouping], limit: int
+    ) -> tuple[UsageGroup, Sequence[UsageGroup]]:
+        """All of it, and the first groups; see `ExecutionReader.usage_by`."""
+        [total] = await self.reader.usage_by(found, [], 1)
+        return total, await self.reader.usage_by(found, by, limit) if by else []
 
     async def attempts(self, execution_id: ExecutionId) -> Sequence[Attempt]:
         """The oldest first; none for an unknown id."""

@@ -33,16 +33,47 @@ class ExecutionFilter:
     """With all of these."""
     attempt: int | None = None
     min_attempt: int | None = None
+    min_cost: int | None = None
+    """In nano-dollars. Who has used nothing, or whose cost is not known, has neither."""
+    max_cost: int | None = None
+    model: str | None = None
+    """That has asked this one, as `Spender.model`."""
+
+
+class Order(StrEnum):
+    """Named as on the wire."""
+
+    NEWEST = "newest_first"
+    OLDEST = "oldest_first"
+    COSTLIEST = "costliest_first"
+    """Only those that have a cost, as `CHEAPEST`."""
+    CHEAPEST = "cheapest_first"
+
+    @property
+    def is_by_cost(self) -> bool:
+        return self in (Order.COSTLIEST, Order.CHEAPEST)
+
+    @property
+    def is_rising(self) -> bool:
+        return self in (Order.OLDEST, Order.CHEAPEST)
+
+
+class Place(NamedTuple):
+    """Where an execution is, in any order."""
+
+    cost: int
+    """0 where there is none."""
+    id: ExecutionId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionQuery(ExecutionFilter):
-    """One page of them, by age."""
+    """One page of them."""
 
     limit: int = 100
-    oldest_first: bool = False
-    after: ExecutionId | None = None
-    """Only what follows this one in that order: the last of the page before."""
+    order: Order = Order.NEWEST
+    after: Place | None = None
+    """Only what follows it in that order: the last of the page before."""
     results: bool = True
     """Whether the flows' results are wanted, which may be large."""
 

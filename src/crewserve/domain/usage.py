@@ -1,6 +1,7 @@
 """What executions use: calls, tokens and money."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 NANO: Final = 1_000_000_000
@@ -67,4 +68,24 @@ class Use(NamedTuple):
 
     agent: str
     model: str
+    usage: Usage
+
+
+class UsageGrouping(StrEnum):
+    """What it can be added up by; named as on the wire."""
+
+    FLOW = "flow_name"
+    DAY = "day"
+    """On which the execution was created, in UTC."""
+    MODEL = "model"
+    AGENT = "agent"
+
+
+class UsageGroup(NamedTuple):
+    """What executions that are alike used together."""
+
+    of: tuple[str, ...]
+    """Their values, in the order of the groupings that were asked for; a day as ISO 8601."""
+    executions: int
+    """That used something of it."""
     usage: Usage

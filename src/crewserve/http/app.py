@@ -29,6 +29,7 @@ from crewserve.http.routes import (
     queues,
     root,
     unknown,
+    usage,
     workers,
 )
 from crewserve.http.scopes import Rules
@@ -135,6 +136,7 @@ def build_app(
     app.include_router(flows.router)
     app.include_router(workers.router)
     app.include_router(queues.router)
+    app.include_router(usage.router)
     app.include_router(api_keys.router)
     app.include_router(audit.router)
     return app

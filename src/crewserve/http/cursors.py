@@ -6,10 +6,18 @@ from uuid import UUID
 
 from fastapi import Request
 
+from crewserve.domain.execution import Execution
 from crewserve.domain.ids import AuditId, ExecutionId
+from crewserve.domain.query import Place
 
-PATTERN: Final = r"^[A-Za-z0-9_-]{22}$"
-"""Whatever matches can be decoded."""
+PATTERN: Final = r"^[A-Za-z0-9_-]{32}$"
+"""Whatever matches can be decoded, and is a place in any order."""
+
+MAX_COST: Final = 2**63 - 1
+"""A database has no greater number."""
+
+ID_PATTERN: Final = r"^[A-Za-z0-9_-]{22}$"
+"""The same for ids alone."""
 
 STEP_PATTERN: Final = r"^[A-Za-f][A-Za-z0-9_-]{5}$"
 """The same for steps, whose positions have 31 bits."""
@@ -22,14 +30,27 @@ NAME_PATTERN: Final = rf"^([0-9a-f]{{2}}){{1,{MAX_NAME}}}$"
 """The same for names."""
 
 
-def encode(last: ExecutionId | AuditId) -> str:
+def encode(last: Execution) -> str:
+    """A cursor for the page after *last*."""
+    cost = (last.usage and last.usage.cost) or 0
+    return _text(cost.to_bytes(8) + last.id.bytes)
+
+
+def decode(cursor: str) -> Place:
+    """*cursor* matches `PATTERN`."""
+    data = _bytes(cursor)
+    cost = min(int.from_bytes(data[:8]), MAX_COST)
+    return Place(cost, ExecutionId(UUID(bytes=data[8:])))
+
+
+def encode_id(last: AuditId) -> str:
     """A cursor for the page after *last*."""
     return _text(last.bytes)
 
 
-def decode(cursor: str) -> ExecutionId:
-    """*cursor* matches `PATTERN`."""
-    return ExecutionId(UUID(bytes=_bytes(cursor)))
+def decode_id(cursor: str) -> AuditId:
+    """*cursor* matches `ID_PATTERN`."""
+    return AuditId(UUID(bytes=_bytes(cursor)))
 
 
 def encode_step(position: int) -> str:

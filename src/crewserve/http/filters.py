@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from decimal import Decimal
+from math import ceil, floor
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
@@ -10,8 +12,10 @@ from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName
 from crewserve.domain.query import EPOCH, ExecutionFilter
 from crewserve.domain.status import Status
+from crewserve.domain.usage import NANO
 from crewserve.protocol.labels import LabelQuery
 from crewserve.protocol.times import GivenTime
+from crewserve.protocol.usage import MAX_DOLLARS
 
 LAST_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 MAX_INTEGER: Final = 2**31 - 1
@@ -23,6 +27,9 @@ def _possible(time: datetime) -> datetime:
 
 
 Possible = Annotated[GivenTime, AfterValidator(_possible)]
+
+
+Dollars = Annotated[Decimal, Field(ge=0, le=MAX_DOLLARS)]
 
 
 def some_of(names: Iterable[str]) -> str:
@@ -46,6 +53,11 @@ class ExecutionFilterQuery(LabelQuery):
     created_before: Possible | None = None
     attempt: int | None = Field(None, ge=0, le=MAX_INTEGER, description="1 for the first try.")
     min_attempt: int | None = Field(None, ge=0, le=MAX_INTEGER)
+    min_cost: Dollars | None = Field(None, description="Of those whose cost is known, in dollars.")
+    max_cost: Dollars | None = None
+    model: str | None = Field(
+        None, max_length=200, description="Has asked it.", examples=["openai/gpt-4o-mini"]
+    )
 
     def fields_of_filter(self) -> dict[str, Any]:
         """Of an `ExecutionFilter`."""
@@ -59,6 +71,9 @@ class ExecutionFilterQuery(LabelQuery):
             "labels": frozenset(self.labels.each()),
             "attempt": self.attempt,
             "min_attempt": self.min_attempt,
+            "min_cost": None if self.min_cost is None else ceil(self.min_cost * NANO),
+            "max_cost": None if self.max_cost is None else floor(self.max_cost * NANO),
+            "model": self.model,
         }
 
     def filter(self) -> ExecutionFilter:

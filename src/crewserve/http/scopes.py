@@ -48,6 +48,7 @@ ROUTES: Final[Mapping[tuple[str, str], Need]] = {
     ("DELETE", "/api/v1/keys/{key_id}"): _ADMIN,
     ("POST", "/api/v1/keys/{key_id}/rotate"): _ADMIN,
     ("GET", "/api/v1/audit"): _ADMIN,
+    ("GET", "/api/v1/usage"): _READ,
     ("GET", _EXECUTIONS): _READ,
     ("GET", f"{_EXECUTIONS}/count"): _READ,
     ("GET", f"{_EXECUTIONS}/histogram"): _READ,

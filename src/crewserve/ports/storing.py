@@ -20,7 +20,7 @@ from crewserve.domain.output import ALL_LINES, Line, WantedLines
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.realm import Realm
 from crewserve.domain.step import Attempt, Step
-from crewserve.domain.usage import Spent
+from crewserve.domain.usage import Spent, UsageGroup, UsageGrouping
 from crewserve.domain.worker import Worker, WorkerQuery
 
 LetIn = Callable[[Sequence[Execution]], object]
@@ -220,6 +220,15 @@ class ExecutionReader(Protocol):
 
     async def usage(self, execution_id: ExecutionId) -> Sequence[Spent]:
         """By step, agent and model, at most a thousand; empty also for an unknown id."""
+        ...
+
+    async def usage_by(
+        self, found: ExecutionFilter, by: Sequence[UsageGrouping], limit: int
+    ) -> Sequence[UsageGroup]:
+        """The newest day first, then unknown costs, then the highest; without *by*, the sum of all.
+
+        With a model in *found*, only what was used of that. Reads all that is found.
+        """
         ...
 
     async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:

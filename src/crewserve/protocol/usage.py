@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from crewserve.domain.budget import Budget
-from crewserve.domain.usage import NANO, NOTHING, Spent, Usage
+from crewserve.domain.usage import NANO, NOTHING, Spent, Usage, UsageGroup, UsageGrouping
 
 MAX_DOLLARS: Final = 1_000_000
 MAX_COUNT: Final = 2**53
@@ -40,6 +40,10 @@ class UsageBody(BaseModel):
     cost_usd: float | None = Field(description="Null when the price of a part is not known.")
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class SpentBody(UsageBody):
     """What one agent used of one model in one step."""
 
@@ -53,6 +57,32 @@ class ExecutionUsage(BaseModel):
 
     total: UsageBody
     parts: list[SpentBody] = Field(description="By step, agent and model; a thousand at most.")
+
+
+class UsageGroupBody(UsageBody):
+    """What executions that are alike in what they were grouped by used together."""
+
+    flow_name: str | None = Field(None, exclude_if=_is_none)
+    day: str | None = Field(
+        None, exclude_if=_is_none, description="On which they were created, in UTC."
+    )
+    model: str | None = Field(
+        None, exclude_if=_is_none, description="`provider/name`; absent for calls of tools."
+    )
+    agent: str | None = Field(
+        None, exclude_if=_is_none, description="Absent for calls that no agent made."
+    )
+    executions: int = Field(description="That used something of it.")
+
+
+class UsageReport(BaseModel):
+    """What many executions used."""
+
+    total: UsageGroupBody = Field(description="Of all that was found.")
+    groups: list[UsageGroupBody] = Field(
+        description="The newest day first, then unknown costs, then the highest; 1000 at most."
+    )
+    is_whole: bool = Field(description="Whether these are all groups.")
 
 
 def usage_fields(usage: Usage) -> Mapping[str, Any]:
@@ -79,3 +109,19 @@ def execution_usage(total: Usage | None, parts: Sequence[Spent]) -> ExecutionUsa
         total=UsageBody(**usage_fields(total or NOTHING)),
         parts=[SpentBody(**one) for one in named],
     )
+
+
+def usage_report(
+    total: UsageGroup, groups: Sequence[UsageGroup], by: Sequence[UsageGrouping], limit: int
+) -> UsageReport:
+    """The first *limit* of *groups* on the wire."""
+    return UsageReport(
+        total=_group(total, ()),
+        groups=[_group(one, by) for one in groups[:limit]],
+        is_whole=len(groups) <= limit,
+    )
+
+
+def _group(group: UsageGroup, by: Sequence[UsageGrouping]) -> UsageGroupBody:
+    named = {one.value: value or None for one, value in zip(by, group.of, strict=True)}
+    return UsageGroupBody(**named, executions=group.executions, **usage_fields(group.usage))

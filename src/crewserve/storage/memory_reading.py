@@ -1,6 +1,6 @@
 """The reading side of a store in dicts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +14,7 @@ from crewserve.domain.ids import ExecutionId
 from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.realm import Realm
 from crewserve.domain.step import Attempt, Step
+from crewserve.domain.usage import Spender, Usage
 from crewserve.ports import Held
 from crewserve.storage import memory_search
 from crewserve.storage.memory_lanes import MemoryLanes
@@ -23,6 +24,7 @@ class MemoryReading:
     """`ExecutionReader`, as part of a store whose dicts stay the same objects."""
 
     _rows: dict[ExecutionId, Execution]
+    _usage: dict[ExecutionId, dict[Spender, Usage]]
     _steps: dict[ExecutionId, dict[int, tuple[int, Step]]]
     _attempts: dict[Held, Attempt]
     _keys: dict[tuple[str, str], KeyedStart]
@@ -36,6 +38,15 @@ class MemoryReading:
 
     def log_within(self, realm: Realm) -> Self:
         return self.within(realm)
+
+    def _rows_of(self, found: ExecutionFilter) -> Iterable[Execution]:
+        """Those that asked its model, if it names one."""
+        if found.model is None:
+            return self._rows.values()
+        return [row for row in self._rows.values() if self._has_asked(row, found.model)]
+
+    def _has_asked(self, row: Execution, model: str) -> bool:
+        return any(spender.model == model for spender in self._usage.get(row.id, {}))
 
     def _has(self, execution_id: ExecutionId) -> bool:
         row = self._rows.get(execution_id)
@@ -51,14 +62,14 @@ class MemoryReading:
         return self._find(execution_id, self._realm)
 
     async def page(self, query: ExecutionQuery) -> Sequence[Execution]:
-        return memory_search.page(self._rows.values(), replace(query, realm=self._realm))
+        return memory_search.page(self._rows_of(query), replace(query, realm=self._realm))
 
     async def count(self, found: ExecutionFilter, by: Sequence[Grouping]) -> Sequence[Count]:
-        return memory_search.count(self._rows.values(), replace(found, realm=self._realm), by)
+        return memory_search.count(self._rows_of(found), replace(found, realm=self._realm), by)
 
     async def bars(self, found: ExecutionFilter, interval: timedelta) -> Sequence[Bar]:
         mine = replace(found, realm=self._realm)
-        return memory_search.bars(self._rows.values(), mine, interval)
+        return memory_search.bars(self._rows_of(found), mine, interval)
 
     async def steps(self, execution_id: ExecutionId) -> Sequence[Step]:
         found = self._steps.get(execution_id, {}) if self._has(execution_id) else {}

@@ -6,11 +6,21 @@ from dataclasses import replace
 from datetime import timedelta
 
 from crewserve.domain.execution import Execution, is_in
-from crewserve.domain.query import EPOCH, Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.query import (
+    EPOCH,
+    Bar,
+    Count,
+    ExecutionFilter,
+    ExecutionQuery,
+    Grouping,
+    Place,
+)
 
 
 def page(rows: Iterable[Execution], query: ExecutionQuery) -> Sequence[Execution]:
-    ordered = sorted(rows, key=lambda row: row.id, reverse=not query.oldest_first)
+    if query.order.is_by_cost:
+        rows = [row for row in rows if _cost(row) is not None]
+    ordered = sorted(rows, key=lambda row: _place(row, query), reverse=not query.order.is_rising)
     found = [row for row in ordered if matches(row, query) and _is_behind(row, query)]
     shown = found[: query.limit]
     return shown if query.results else [replace(row, result=None) for row in shown]
@@ -34,6 +44,7 @@ def bars(rows: Iterable[Execution], found: ExecutionFilter, interval: timedelta)
 
 
 def matches(row: Execution, found: ExecutionFilter) -> bool:
+    """But for the model, which the record does not have."""
     failure = row.failure
     return (
         is_in(row, found.realm)
@@ -46,6 +57,7 @@ def matches(row: Execution, found: ExecutionFilter) -> bool:
         and found.labels <= set(row.labels.each())
         and found.attempt in (None, row.attempt)
         and (found.min_attempt is None or row.attempt >= found.min_attempt)
+        and _has_cost(row, found)
     )
 
 
@@ -56,7 +68,24 @@ def _says(row: Execution, text: str) -> bool:
 def _is_behind(row: Execution, query: ExecutionQuery) -> bool:
     if query.after is None:
         return True
-    return row.id > query.after if query.oldest_first else row.id < query.after
+    here, last = _place(row, query), query.after
+    after = last if query.order.is_by_cost else last._replace(cost=0)
+    return here > after if query.order.is_rising else here < after
+
+
+def _place(row: Execution, query: ExecutionQuery) -> Place:
+    return Place((_cost(row) or 0) if query.order.is_by_cost else 0, row.id)
+
+
+def _cost(row: Execution) -> int | None:
+    return row.usage.cost if row.usage else None
+
+
+def _has_cost(row: Execution, found: ExecutionFilter) -> bool:
+    least, most, cost = found.min_cost, found.max_cost, _cost(row)
+    if least is None and most is None:
+        return True
+    return cost is not None and (least or 0) <= cost and (most is None or cost <= most)
 
 
 def _value(row: Execution, grouping: Grouping) -> str | None:

@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0014"
+HEAD: Final = "0015"
 """The newest migration. Kept here so that a start with nothing to do needs no Alembic."""
 
 _LOCK: Final = int.from_bytes(b"crewserv")

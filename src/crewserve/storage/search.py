@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    tuple_,
     type_coerce,
     union_all,
 )
@@ -32,7 +33,7 @@ from crewserve.domain.ids import FlowName
 from crewserve.domain.labels import Label
 from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
 from crewserve.domain.realm import Realm
-from crewserve.storage.tables import executions, labels
+from crewserve.storage.tables import executions, labels, usage
 from crewserve.storage.types import JsonValue
 
 Statement = Select[Any]
@@ -58,6 +59,8 @@ def page(query: ExecutionQuery) -> Statement:
     No index has several statuses or codes in one order. So each gets a page of its own, and the
     page is the first of those.
     """
+    if query.order.is_by_cost:
+        return _page_by_cost(query)
     if query.labels:
         return _labelled_page(query)
     rest = [*_everywhere(query), *_behind(query)]
@@ -85,11 +88,23 @@ def _labelled_page(query: ExecutionQuery) -> Statement:
         _is(lead, first),
         *(exists().where(labels.c.execution == lead.c.execution, _is(labels, o)) for o in others),
         exists(executions.c.id).where(*rest),
-        *_of_time(query, lead.c.execution),
+        *of_time(query, lead.c.execution),
         *_behind(query, lead.c.execution),
     )
     page_of_ids = _in_order(found, query, lead.c.execution)
     return _in_order(_records(query).where(executions.c.id.in_(page_of_ids)), query)
+
+
+def _page_by_cost(query: ExecutionQuery) -> Statement:
+    """One index has the order; what else must hold is looked at in each row."""
+    cost, ids = executions.c.cost, executions.c.id
+    others = [exists().where(labels.c.execution == ids, _is(labels, one)) for one in query.labels]
+    conditions = [cost.is_not(None), *others, *_kinds(query), *_everywhere(query)]
+    if query.after is not None:
+        here, after = tuple_(cost, ids), tuple_(*query.after, types=[cost.type, ids.type])
+        conditions.append(here > after if query.order.is_rising else here < after)
+    order = [cost, ids] if query.order.is_rising else [cost.desc(), ids.desc()]
+    return _records(query).where(*conditions).order_by(*order).limit(query.limit)
 
 
 def _is(table: FromClause, label: Label) -> Condition:
@@ -104,13 +119,14 @@ def _records(query: ExecutionQuery) -> Statement:
 
 
 def _in_order(statement: Statement, query: ExecutionQuery, ids: Ids = executions.c.id) -> Statement:
-    order = ids if query.oldest_first else ids.desc()
+    order = ids if query.order.is_rising else ids.desc()
     return statement.order_by(order).limit(query.limit)
 
 
 def _behind(query: ExecutionQuery, ids: Ids = executions.c.id) -> Iterator[Condition]:
     if query.after is not None:
-        yield ids > query.after if query.oldest_first else ids < query.after
+        last = query.after.id
+        yield ids > last if query.order.is_rising else ids < last
 
 
 def _alternatives(found: ExecutionFilter) -> list[tuple[Condition, ...]]:
@@ -135,7 +151,7 @@ def _everywhere(found: ExecutionFilter) -> Iterator[Condition]:
     if found.error_text is not None:
         yield executions.c.failure_code.is_not(None)
         yield executions.c.failure_message.icontains(found.error_text, autoescape=True)
-    yield from _of_time(found, executions.c.id)
+    yield from of_time(found, executions.c.id)
     if found.created_from is not None:
         yield executions.c.created_at >= found.created_from
     if found.created_before is not None:
@@ -144,6 +160,7 @@ def _everywhere(found: ExecutionFilter) -> Iterator[Condition]:
         yield executions.c.attempt == found.attempt
     if found.min_attempt is not None:
         yield executions.c.attempt >= found.min_attempt
+    yield from _of_usage(found)
 
 
 def _in_realm(realm: Realm, flow: FlowName | None) -> Iterator[Condition]:
@@ -152,7 +169,18 @@ def _in_realm(realm: Realm, flow: FlowName | None) -> Iterator[Condition]:
         yield false()
 
 
-def _of_time(found: ExecutionFilter, ids: Ids) -> Iterator[Condition]:
+def _of_usage(found: ExecutionFilter) -> Iterator[Condition]:
+    if found.min_cost is not None:
+        yield executions.c.cost >= found.min_cost
+    if found.max_cost is not None:
+        yield executions.c.cost <= found.max_cost
+    if found.model is not None:
+        asked = usage.alias("asked")  # whoever asks may read usage too
+        by_it = and_(asked.c.execution == executions.c.id, asked.c.model == found.model)
+        yield exists(asked.c.model).where(by_it)
+
+
+def of_time(found: ExecutionFilter, ids: Ids) -> Iterator[Condition]:
     """A little more than the window, as ids have it."""
     if found.created_from is not None:
         yield ids >= first_id(found.created_from - ID_SLACK)
@@ -170,22 +198,27 @@ def count(found: ExecutionFilter, by: Sequence[Grouping]) -> Statement:
     """See `ExecutionReader.count`."""
     columns = [COLUMNS[grouping] for grouping in by]
     statement = select(*columns, func.count().label("number")).select_from(executions)
-    return _all_of(statement, found).group_by(*columns)
+    return all_of(statement, found).group_by(*columns)
+
+
+def interval_number(interval: timedelta, dialect: Dialect) -> ColumnElement[int]:
+    """Of the one since 1970 in which an execution was created."""
+    seconds = int(interval.total_seconds())
+    created = executions.c.created_at
+    if dialect.name == "sqlite":
+        return type_coerce(created, BigInteger) // (seconds * 1_000_000)
+    return cast(func.floor(extract("epoch", created) / seconds), BigInteger)
 
 
 def bars(found: ExecutionFilter, interval: timedelta, dialect: Dialect) -> Statement:
     """Rows of the number of the interval since 1970, status, number; see `ExecutionReader.bars`."""
-    seconds = int(interval.total_seconds())
-    created = executions.c.created_at
-    if dialect.name == "sqlite":
-        bar = type_coerce(created, BigInteger) // (seconds * 1_000_000)
-    else:
-        bar = cast(func.floor(extract("epoch", created) / seconds), BigInteger)
+    bar = interval_number(interval, dialect)
     statement = select(bar.label("bar"), executions.c.status, func.count().label("number"))
-    return _all_of(statement, found).group_by("bar", executions.c.status)
+    return all_of(statement, found).group_by("bar", executions.c.status)
 
 
-def _all_of(statement: Statement, found: ExecutionFilter) -> Statement:
+def all_of(statement: Statement, found: ExecutionFilter) -> Statement:
+    """*statement*, of those that the filter lets through."""
     for label in found.labels:
         have_it = select(labels.c.execution).where(_is(labels, label))
         statement = statement.where(executions.c.id.in_(have_it))

@@ -29,8 +29,8 @@ from crewserve.domain.query import EPOCH, Bar, Count, ExecutionFilter, Execution
 from crewserve.domain.realm import Realm
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
-from crewserve.domain.usage import Spent
-from crewserve.storage import keys, search, usage
+from crewserve.domain.usage import Spent, UsageGroup, UsageGrouping
+from crewserve.storage import keys, search, usage, usage_reports
 from crewserve.storage.mapping import to_attempt, to_execution, to_step
 from crewserve.storage.positions import PAUSED, QUEUES, before, to_queues
 from crewserve.storage.prepared import Prepared
@@ -162,6 +162,13 @@ class SqlReader:
     async def usage(self, execution_id: ExecutionId) -> Sequence[Spent]:
         statement = usage.of_execution(execution_id).where(*self.of(execution_id))
         return [usage.to_spent(row) for row in await self.rows(statement)]
+
+    async def usage_by(
+        self, found: ExecutionFilter, by: Sequence[UsageGrouping], limit: int
+    ) -> Sequence[UsageGroup]:
+        mine = replace(found, realm=self._realm)
+        statement = usage_reports.grouped(mine, by, limit, self._engine.dialect)
+        return [usage_reports.to_group(row, by) for row in await self.rows(statement)]
 
     async def started_with(self, key: IdempotencyKey) -> KeyedStart | None:
         rows = await self.rows(keys.find(key))

@@ -98,6 +98,15 @@ for _columns in (("failure_code",), ("flow", "failure_code")):
         postgresql_where=_FAILED,
     )
 
+_COSTS = text("cost is not null")
+for _columns in (("cost",), ("flow", "cost")):
+    Index(
+        "_".join(("ix_executions_tenant", *_columns, "id")),
+        *(executions.c[column] for column in ("tenant", *_columns, "id")),
+        sqlite_where=_COSTS,
+        postgresql_where=_COSTS,
+    )
+
 CLAIMABLE: Final = text("standing = 'ready'")
 
 _STANDS = text("standing is not null")
@@ -212,6 +221,7 @@ usage: Final = Table(
     Column("agent", Text, primary_key=True),
     Column("model", Text, primary_key=True),
     *_amounts(nullable=False),
+    Index("ix_usage_model_execution", "model", "execution"),
     sqlite_with_rowid=False,
 )
 

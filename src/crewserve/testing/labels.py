@@ -2,10 +2,10 @@
 
 from crewserve.domain.execution import Execution
 from crewserve.domain.labels import Label, Labels
-from crewserve.domain.query import Count, ExecutionFilter, ExecutionQuery
+from crewserve.domain.query import Count, ExecutionFilter, ExecutionQuery, Order
 from crewserve.domain.status import Status
 from crewserve.testing.builders import an_execution
-from crewserve.testing.stores import OTHER, POEM, Store, add_running, claim, done
+from crewserve.testing.stores import OTHER, POEM, Store, add_running, claim, done, place_of
 
 ACME = Labels(tags=("nightly", "big"), metadata={"customer": "acme", "seats": 3, "vip": True})
 TAG, CUSTOMER = Label("tag", "nightly"), Label("metadata.customer", "acme")
@@ -48,9 +48,11 @@ class LabelsContract:
         executions = await add_all(store)
         labels = frozenset({TAG})
         first = await store.page(ExecutionQuery(labels=labels, limit=2))
-        query = ExecutionQuery(labels=labels, limit=2, after=first[-1].id)
+        query = ExecutionQuery(labels=labels, limit=2, after=place_of(first[-1]))
         assert [*first, *await store.page(query)] == [executions[number] for number in (4, 1, 0)]
-        query = ExecutionQuery(labels=labels, after=executions[0].id, oldest_first=True, flow=POEM)
+        query = ExecutionQuery(
+            labels=labels, after=place_of(executions[0]), order=Order.OLDEST, flow=POEM
+        )
         assert await store.page(query) == [executions[1]]
         await claim(store)
         statuses = frozenset({Status.RUNNING, Status.COMPLETED})

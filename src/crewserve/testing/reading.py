@@ -10,10 +10,10 @@ from crewserve.domain.errors import StepNotRecorded
 from crewserve.domain.execution import Execution, Raised
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.ids import ExecutionId
-from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.query import Bar, Count, ExecutionFilter, ExecutionQuery, Grouping, Order
 from crewserve.domain.status import Status
 from crewserve.testing.builders import NOW, a_new_id, a_step, an_execution
-from crewserve.testing.stores import LATER, OTHER, POEM, Store, add_running, done
+from crewserve.testing.stores import LATER, OTHER, POEM, Store, add_running, done, place_of
 
 
 def created_at(moment: datetime) -> Execution:
@@ -30,7 +30,7 @@ class ReadingContract:
         for execution in executions:
             await done(store.add(execution))
         first = await store.page(ExecutionQuery(limit=3))
-        second = await store.page(ExecutionQuery(limit=3, after=first[-1].id))
+        second = await store.page(ExecutionQuery(limit=3, after=place_of(first[-1])))
         assert [*first, *second] == executions[::-1]
 
     async def test_filters_combine(self, store: Store) -> None:
@@ -57,9 +57,9 @@ class ReadingContract:
         query = ExecutionQuery(statuses=statuses, limit=4)
         assert await store.page(query) == [executions[number] for number in (10, 8, 7, 6)]
         codes = frozenset(kinds[:2])
-        query = ExecutionQuery(statuses=statuses, codes=codes, oldest_first=True, limit=4)
+        query = ExecutionQuery(statuses=statuses, codes=codes, order=Order.OLDEST, limit=4)
         first = await store.page(query)
-        rest = await store.page(replace(query, after=first[-1].id))
+        rest = await store.page(replace(query, after=place_of(first[-1])))
         assert [*first, *rest] == [executions[number] for number in (0, 1, 3, 4, 6, 7)]
 
     async def test_results_are_left_out_when_nobody_wants_them(self, store: Store) -> None:

@@ -9,7 +9,7 @@ from crewserve.domain.execution import CancelRequested, Execution, Returned
 from crewserve.domain.failure import Failure, FailureCode
 from crewserve.domain.flow_control import Turn
 from crewserve.domain.ids import FlowName, QueueName, Tenant
-from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping
+from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Grouping, Order
 from crewserve.domain.realm import DEFAULT_TENANT, Realm
 from crewserve.domain.status import Status
 from crewserve.testing.builders import NOW, a_line, a_step, an_execution
@@ -51,6 +51,7 @@ class RealmsContract:
         assert (await reader.step(found.id, 1)).position == 1
         assert len(await reader.attempts(found.id)) == 1
         assert len(await reader.usage(found.id)) == 1
+        assert [one.executions for one in await reader.usage_by(ExecutionFilter(), [], 1)] == [1]
         assert len(await log.events(found.id, after=0, limit=9)) == 3
         output = store.output_within(realm)
         assert len(await output.lines(found.id, after=0, limit=9)) == 1
@@ -67,9 +68,11 @@ class RealmsContract:
         assert not await reader.step_page(found.id, after=0, limit=9)
         assert not await reader.attempts(found.id)
         assert not await reader.usage(found.id)
+        assert [one.executions for one in await reader.usage_by(ExecutionFilter(), [], 1)] == [0]
         assert not await log.events(found.id, after=0, limit=9)
         assert not await store.output_within(realm).lines(found.id, after=0, limit=9)
-        assert not await reader.page(ExecutionQuery())
+        for order in Order:
+            assert not await reader.page(ExecutionQuery(order=order))
         assert not await reader.queues()
         assert not await reader.bars(ExecutionFilter(), timedelta(hours=1))
         assert sum(one.number for one in await reader.count(ExecutionFilter(), [])) == 0

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from crewserve.domain.execution import Execution
 from crewserve.domain.ids import FlowName, WorkerName
+from crewserve.domain.query import Place
 from crewserve.ports import (
     ApiKeyStore,
     AuditLog,
@@ -69,3 +70,8 @@ async def add_running(store: Store, **changes: Any) -> Execution:
 def held_by(execution: Execution) -> Held:
     """Its latest attempt."""
     return Held(execution.id, execution.fence)
+
+
+def place_of(execution: Execution) -> Place:
+    """For the page after it."""
+    return Place((execution.usage and execution.usage.cost) or 0, execution.id)

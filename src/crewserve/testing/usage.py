@@ -1,5 +1,6 @@
 """What every store keeps of what executions use."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,9 +9,23 @@ import pytest
 from crewserve.domain.errors import StaleExecution
 from crewserve.domain.event_log import Entry
 from crewserve.domain.execution import Execution, Returned
-from crewserve.domain.usage import Spender, Spent, Usage, Use
+from crewserve.domain.ids import ExecutionId
+from crewserve.domain.labels import Label, Labels
+from crewserve.domain.query import ExecutionFilter, ExecutionQuery, Order
+from crewserve.domain.usage import Spender, Spent, Usage, UsageGrouping, Use
 from crewserve.testing.builders import NOW, a_new_id, an_entry, an_execution
-from crewserve.testing.stores import LATER, Store, add_running, claim, done, held_by
+from crewserve.testing.reading import created_at
+from crewserve.testing.stores import (
+    LATER,
+    OTHER,
+    POEM,
+    Store,
+    add_running,
+    claim,
+    done,
+    held_by,
+    place_of,
+)
 
 A_CALL = Usage(
     model_calls=1,
@@ -34,6 +49,20 @@ def a_use(
 async def spend(store: Store, running: Execution, *entries: Entry) -> None:
     """Tell of it."""
     await done(store.append(held_by(running), entries))
+
+
+NIGHTLY = Label("tag", "nightly")
+
+
+async def spending(store: Store, costs: list[int | None], models: list[str]) -> list[ExecutionId]:
+    """An execution for each, the first and third with a label."""
+    ids = []
+    for number, (cost, model) in enumerate(zip(costs, models, strict=True)):
+        labels = Labels(tags=("nightly",)) if number in (0, 2) else Labels()
+        running = await add_running(store, labels=labels)
+        await spend(store, running, a_use(Usage(model_calls=1, cost=cost), model=model))
+        ids.append(running.id)
+    return ids
 
 
 class UsageContract:
@@ -101,3 +130,75 @@ class UsageContract:
         assert list(await store.usage(running.id)) == []
         await done(store.add(an_execution(id=running.id)))
         assert (await store.get(running.id)).usage is None
+
+    async def test_pages_can_be_in_the_order_of_costs(self, store: Store) -> None:
+        executions = await spending(store, [5, None, 7, 5, 0], ["a/b", "a/b", "c/d", "c/d", "a/b"])
+        for order, expected in (
+            (Order.COSTLIEST, [2, 3, 0, 4]),
+            (Order.CHEAPEST, [4, 0, 3, 2]),
+        ):
+            found, page = list[Execution](), await store.page(ExecutionQuery(order=order, limit=1))
+            while page:
+                found += page
+                query = ExecutionQuery(order=order, limit=1, after=place_of(page[-1]))
+                page = await store.page(query)
+            assert [one.id for one in found] == [executions[number] for number in expected]
+        query = ExecutionQuery(order=Order.COSTLIEST, flow=POEM, labels=frozenset({NIGHTLY}))
+        assert [one.id for one in await store.page(query)] == [executions[2], executions[0]]
+
+    async def test_filters_by_cost_and_model(self, store: Store) -> None:
+        executions = await spending(store, [5, None, 7, 5, 0], ["a/b", "a/b", "c/d", "c/d", "a/b"])
+        for filters, expected in (
+            ({"min_cost": 5}, [3, 2, 0]),
+            ({"max_cost": 5}, [4, 3, 0]),
+            ({"min_cost": 6, "max_cost": 7}, [2]),
+            ({"min_cost": 0}, [4, 3, 2, 0]),
+            ({"model": "a/b"}, [4, 1, 0]),
+            ({"model": "c/d", "max_cost": 5}, [3]),
+            ({"model": "no/ne"}, []),
+        ):
+            found = await store.page(ExecutionQuery(**filters))
+            assert [one.id for one in found] == [executions[number] for number in expected], filters
+            counts = await store.count(ExecutionFilter(**filters), [])
+            assert sum(one.number for one in counts) == len(expected)
+
+    async def test_usage_is_added_up_over_executions(self, store: Store) -> None:
+        await spending(store, [5, None, 7], ["a/b", "a/b", "c/d"])
+        later = created_at(NOW + timedelta(days=1))
+        await done(store.add(replace(later, flow=OTHER)))
+        [running] = await claim(store, flows=[OTHER])
+        await spend(store, running, a_use(Usage(tool_calls=1), model=""), a_use(step="x"))
+        everything = ExecutionFilter()
+        [total] = await store.usage_by(everything, [], 9)
+        assert (total.of, total.executions, total.usage.model_calls) == ((), 4, 4)
+        assert (total.usage.cost, total.usage.tool_calls) == (None, 1)
+        by = [UsageGrouping.DAY, UsageGrouping.MODEL]
+        groups = await store.usage_by(everything, by, 9)
+        assert [(one.of, one.executions, one.usage.cost) for one in groups] == [
+            (("2026-01-02", "a/b"), 1, A_CALL.cost),
+            (("2026-01-02", ""), 1, 0),
+            (("2026-01-01", "a/b"), 2, None),
+            (("2026-01-01", "c/d"), 1, 7),
+        ]
+        assert await store.usage_by(everything, by, 2) == groups[:2]
+        assert [one.of for one in await store.usage_by(everything, [UsageGrouping.AGENT], 9)] == [
+            ("poet",)
+        ]
+
+    async def test_usage_over_executions_is_narrowed_down(self, store: Store) -> None:
+        executions = await spending(store, [5, 6, 7], ["a/b", "a/b", "c/d"])
+        await spend(store, await store.get(executions[0]), a_use(Usage(cost=100), model="c/d"))
+        by_flow = [UsageGrouping.FLOW]
+        for filters, expected in (
+            ({"model": "c/d"}, 107),
+            ({"flow": OTHER}, None),
+            ({"created_from": NOW}, 118),
+            ({"created_before": NOW}, None),
+            ({"labels": frozenset({NIGHTLY})}, 112),
+            ({"min_cost": 7}, 112),
+        ):
+            found = await store.usage_by(ExecutionFilter(**filters), by_flow, 9)
+            costs = [(one.of, one.usage.cost) for one in found]
+            assert costs == ([((POEM,), expected)] if expected else []), filters
+        [nothing] = await store.usage_by(ExecutionFilter(flow=OTHER), [], 9)
+        assert (nothing.executions, nothing.usage) == (0, Usage())

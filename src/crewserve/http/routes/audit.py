@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from crewserve.domain.audit import Action, AuditQuery
-from crewserve.domain.ids import AuditId, Tenant
+from crewserve.domain.ids import Tenant
 from crewserve.http import cursors
 from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
@@ -28,7 +28,7 @@ class AuditFilter(BaseModel):
     tenant: str | None = Field(None, max_length=100)
     limit: int = Field(100, ge=1, le=1000)
     cursor: str | None = Field(
-        None, pattern=cursors.PATTERN, description="`next_cursor` of the page before."
+        None, pattern=cursors.ID_PATTERN, description="`next_cursor` of the page before."
     )
 
 
@@ -42,10 +42,10 @@ async def list_audit_entries(
         action=found.action,
         target=found.target,
         tenant=None if found.tenant is None else Tenant(found.tenant),
-        after=None if found.cursor is None else AuditId(cursors.decode(found.cursor)),
+        after=None if found.cursor is None else cursors.decode_id(found.cursor),
         limit=found.limit + 1,
     )
     entries = await state.audit.page(query)
     page = entries[: found.limit]
-    cursor = cursors.encode(page[-1].id) if len(entries) > found.limit else None
+    cursor = cursors.encode_id(page[-1].id) if len(entries) > found.limit else None
     return json_answer(audit_list(page, cursor), headers=cursors.links(http, cursor))

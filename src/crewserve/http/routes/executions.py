@@ -1,7 +1,7 @@
 """`/api/v1/executions`: all executions of all flows."""
 
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,7 +10,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from crewserve.domain.audit import Action
 from crewserve.domain.ids import ExecutionId
-from crewserve.domain.query import ExecutionQuery
+from crewserve.domain.query import ExecutionQuery, Order
 from crewserve.http import cursors
 from crewserve.http.answers import json_answer
 from crewserve.http.deps import StateDep
@@ -49,7 +49,7 @@ _UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
 class ListQuery(ExecutionFilterQuery):
     """A page of what the filters let through."""
 
-    order: Literal["newest_first", "oldest_first"] = "newest_first"
+    order: Order = Field(Order.NEWEST, description="By cost, only those are listed that have one.")
     fields: str | None = Field(
         None,
         pattern=some_of(OPTIONAL_FIELDS),
@@ -77,13 +77,13 @@ async def list_executions(
     query = ExecutionQuery(
         **found.fields_of_filter(),
         limit=found.limit + 1,
-        oldest_first=found.order == "oldest_first",
+        order=found.order,
         after=None if found.cursor is None else cursors.decode(found.cursor),
         results="result" not in unwanted,
     )
     executions = await state.executions.page(query)
     page = executions[: found.limit]
-    cursor = cursors.encode(page[-1].id) if len(executions) > found.limit else None
+    cursor = cursors.encode(page[-1]) if len(executions) > found.limit else None
     shown = [summary_body(execution, tracebacks=state.tracebacks) for execution in page]
     for body in shown if unwanted else ():
         for name in unwanted & body.keys():
