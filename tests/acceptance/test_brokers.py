@@ -38,7 +38,7 @@ class Cluster:
     worker: Server
 
     def new_file(self) -> Path:
-        return self.folder / uuid4().hex
+        return self.folder / "files" / uuid4().hex
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,7 @@ def cluster(
 ) -> Iterator[Cluster]:
     """One API, one worker. Whatever a test breaks of it is whole again when the test ends."""
     name, folder = postgres.new_name(), tmp_path_factory.mktemp("cluster")
+    (folder / "files").mkdir()  # flows may not write beside the data of a server
     variables = {
         "CREWSERVE_DATABASE_URL": postgres.create_database(name, on=postgres_server),
         "CREWSERVE_BROKER_URL": broker.url,

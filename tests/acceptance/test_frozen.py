@@ -40,13 +40,21 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
 
 
 @pytest.fixture
-def diary(tmp_path: Path) -> Path:
-    return tmp_path / "diary"
+def files(tmp_path: Path) -> Path:
+    """Flows may not write beside the data of a server."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    return tmp_path / "gate"
+def diary(files: Path) -> Path:
+    return files / "diary"
+
+
+@pytest.fixture
+def gate(files: Path) -> Path:
+    return files / "gate"
 
 
 def send(number: signal.Signals, *pids: int) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from math import ceil, floor
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from crewserve.domain.failure import FailureCode
 from crewserve.domain.ids import FlowName
@@ -29,7 +29,11 @@ def _possible(time: datetime) -> datetime:
 Possible = Annotated[GivenTime, AfterValidator(_possible)]
 
 
-Dollars = Annotated[Decimal, Field(ge=0, le=MAX_DOLLARS)]
+Dollars = Annotated[
+    Decimal,
+    Field(ge=0, le=MAX_DOLLARS),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": MAX_DOLLARS}),
+]
 
 
 def some_of(names: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from crewserve.domain.policy import Policy
 from crewserve.domain.status import Status
 from crewserve.domain.step import Attempt, Step
 from crewserve.protocol.labels import LabelQuery
+from crewserve.protocol.plain import PlainObject
 from crewserve.protocol.times import GivenTime, WireTime, to_wire
 from crewserve.protocol.usage import MAX_COUNT, MAX_DOLLARS, BudgetBody, UsageBody, usage_fields
 
@@ -243,7 +244,7 @@ class ForkRequest(RetryRequest):
         description="The first step to run again: `method`, `method#2` for its second call, or "
         "the position that `/steps` shows."
     )
-    state: dict[str, Any] | None = Field(None, description="Fields of the state to replace.")
+    state: PlainObject | None = Field(None, description="Fields of the state to replace.")
     inputs: dict[str, Any] | None = Field(None, description="Other inputs.")
 
 

@@ -31,7 +31,7 @@ _Metadata = Annotated[
             "type": "object",
             "patternProperties": {
                 rf"^metadata\.{_NAME}$": {
-                    "type": "string",
+                    "type": ["string", "boolean", "number", "null"],  # texts in a query, all
                     "pattern": rf"^{_PRINTABLE}{{0,{MAX_VALUE}}}$",
                 }
             },
